@@ -1,0 +1,238 @@
+"""What "correct" means: a bound on the error of each output element, built from the roundoffs an implementation declares.
+
+A first-order analysis of softmax(scale*QK' + bias) V. With scores S, probabilities P and unit roundoffs u, each element of
+the output may be off by
+
+    (P o (E + rowsum(P o E))) |V|  +  (u_probability + sqrt(S) u_product) P|V|  +  u_output |O|  +  underflow
+    E = sqrt(H) u_product |scale| |Q||K|'  +  u_score |S|  +  u_score |bias|  +  u_product |S - m|
+
+(`o` elementwise, m the row's maximum; sqrt instead of n for the roundoff of a sum of n terms: the probabilistic bound of
+Higham and Mary, 2019). E is linear in the roundoffs, so the oracle computes the coefficient of each once per case and
+every implementation's bound is a weighted sum of the same arrays. A failure then means "not the arithmetic you claim",
+while growth of the error with large scores is allowed for. The oracle's own roundoff in float64 is added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from backends import reference
+from backends.problem import Inputs, Semantics
+
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
+SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "bfloat16": 2.0**-133, "float16": 2.0**-24}
+ILL_CONDITIONED = 0.1
+"""Largest error of a score (in nats) up to which the first-order analysis holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roundoffs:
+    """The arithmetic that an implementation claims, as unit roundoffs (2**-24 for float32, 2**-8 for bfloat16, ...)."""
+
+    product: float
+    """Of the sums inside both matrix products and of the exponential: the accumulator's."""
+    score: float
+    """Of the scores as stored before the softmax, times the number of times they are rounded."""
+    probability: float
+    """Of the probabilities as they enter the second product, times the number of times they are rounded."""
+    output: float
+    """Of the output."""
+    smallest: float = 0.0
+    """Smallest positive number of the probabilities' format: what underflows is lost."""
+
+    @classmethod
+    def of(
+        cls,
+        dtype: str,
+        *,
+        accumulate: str | None = None,
+        score: str | None = None,
+        probability: str | None = None,
+        roundings: int = 2,
+    ) -> Roundoffs:
+        """Roundoffs of formats named by stage; `roundings` per stored score and probability; defaults: all in `dtype`.
+
+        accumulate: the format of sums (float32 is usual for bfloat16 and float16); score: in which scores are stored;
+        probability: in which probabilities enter the second product.
+        """
+        u = UNIT_ROUNDOFF
+        stored = probability or dtype
+        return cls(
+            product=u[accumulate or dtype],
+            score=roundings * u[score or dtype],
+            probability=roundings * u[stored],
+            output=u[dtype],
+            smallest=max(SMALLEST[stored], SMALLEST[dtype]),
+        )
+
+
+@dataclass(slots=True)
+class Expected:
+    """What the oracle says about one problem: the output and the coefficients of its error bound. Arrays are (B,T,N,V)."""
+
+    out: np.ndarray
+    per_product: np.ndarray
+    per_score: np.ndarray
+    value_mass: np.ndarray
+    """P |V|."""
+    value_sum: np.ndarray
+    """Sum of |V| over the seen keys."""
+    score_product: float
+    """Largest coefficient of u_product in E, anywhere."""
+    score_score: float
+    """Largest coefficient of u_score in E, anywhere."""
+    keys: int
+    """S."""
+
+    def bound(self, roundoffs: Roundoffs) -> np.ndarray:
+        """Largest allowed |output - oracle|, per element."""
+        return self._bound(roundoffs) + self._bound(Roundoffs.of("float64"))
+
+    def _bound(self, u: Roundoffs) -> np.ndarray:
+        total = u.product * self.per_product
+        total += u.score * self.per_score
+        total += (u.probability + np.sqrt(self.keys) * u.product) * self.value_mass
+        total += u.output * np.abs(self.out)
+        total += u.smallest * (self.value_sum + 1.0)
+        return total
+
+    def score_error(self, u: Roundoffs) -> float:
+        """Largest error of a score, in nats: the bound is meaningful up to ILL_CONDITIONED."""
+        return u.product * self.score_product + u.score * self.score_score
+
+
+def expect(inputs: Inputs, semantics: Semantics) -> Expected:
+    """Run the oracle and collect the coefficients of the error bound."""
+    shape = inputs.shape
+    size = (shape.B, shape.T, shape.N, shape.V)
+    out, per_product, per_score, mass, total = (np.zeros(size) for _ in range(5))
+    worst_product = worst_score = 0.0
+    for block in reference.rows(inputs, semantics):
+        from_product, from_score = _score_errors(block, semantics, shape.H)
+        value = np.abs(np.where(np.isfinite(block.value), block.value, 0.0))
+        out[block.at] = reference.weighted_sum(block)
+        per_product[block.at] = _through_softmax(block.probability, from_product) @ value
+        per_score[block.at] = _through_softmax(block.probability, from_score) @ value
+        mass[block.at] = block.probability @ value
+        total[block.at] = block.seen.astype(np.float64) @ value
+        # Only scores that carry weight can spoil the first-order analysis.
+        heavy = block.probability > 0
+        worst_product = max(worst_product, float(from_product.max(where=heavy, initial=0.0)))
+        worst_score = max(worst_score, float(from_score.max(where=heavy, initial=0.0)))
+    return Expected(out, per_product, per_score, mass, total, worst_product, worst_score, shape.S)
+
+
+def _score_errors(block: reference.Rows, semantics: Semantics, H: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients of u_product and u_score in the error E of each score; 0 where not seen."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.abs(block.query) @ np.abs(block.key).T * abs(block.scale)
+        if semantics.softcap is not None:
+            size *= 1 - np.square(block.capped / semantics.softcap)
+        highest = np.where(block.seen, block.scores, -np.inf).max(axis=-1, keepdims=True, initial=-np.inf)
+        below = np.where(block.seen & np.isfinite(block.scores), highest - block.scores, 0.0)
+        stored = np.abs(block.capped)
+        if block.bias is not None:
+            stored = stored + np.where(np.isfinite(block.bias), np.abs(block.bias), 0.0)
+        from_product = np.where(block.seen, np.sqrt(H) * size + below, 0.0)
+        return from_product, np.where(block.seen, stored, 0.0)
+
+
+def _through_softmax(probability: np.ndarray, error: np.ndarray) -> np.ndarray:
+    weighted = probability * error
+    carried: np.ndarray = weighted + probability * weighted.sum(axis=-1, keepdims=True)
+    return carried
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How one output stands against the oracle."""
+
+    correct: bool
+    reason: str
+    """Empty when correct; else what was got, what was expected and where."""
+    max_abs_error: float
+    error_over_bound: float
+    rmse_over_rms: float
+
+
+def judge(out: np.ndarray, dtype: str, expected: Expected, roundoffs: Roundoffs) -> Judgement:
+    """Hold an output (B,T,N,V), in any float format that contains its numbers, to the oracle.
+
+    `dtype` is the output's own; `roundoffs` are the implementation's. Never raises: a wrong shape is a judgement too.
+    """
+    if out.shape != expected.out.shape:
+        return _wrong(f"output has shape {out.shape}, expected {expected.out.shape}")
+    if out.size == 0:
+        return Judgement(True, "", 0.0, 0.0, 0.0)
+    score_error = expected.score_error(roundoffs)
+    if score_error > ILL_CONDITIONED:
+        return _wrong(
+            f"ill-conditioned in {dtype}: scores may be off by {score_error:.2g} nats (analysis holds to {ILL_CONDITIONED})"
+        )
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(out.astype(np.float64) - expected.out)
+        error[(out == expected.out)] = 0.0  # equal infinities
+        over = np.nan_to_num(error / expected.bound(roundoffs), nan=np.inf, posinf=np.inf)
+    at = tuple(int(i) for i in np.unravel_index(int(over.argmax()), over.shape))
+    worst = float(over[at])
+    rms = float(np.sqrt(np.mean(np.square(expected.out))))
+    rmse = float(np.sqrt(np.mean(np.square(error))))
+    relative = rmse / rms if rms > 0 else rmse
+    biggest = float(error.max())
+    if worst <= 1:
+        return Judgement(True, "", biggest, worst, relative)
+    first = tuple(int(i) for i in np.unravel_index(int((over > 1).argmax()), over.shape))
+    wrong = int(np.count_nonzero(over > 1))
+    reason = (
+        f"{wrong} of {over.size} outputs out of bound; first at (b,t,n,v)={first}: got {out[first]:.6g}, "
+        f"expected {expected.out[first]:.6g} +- {float(expected.bound(roundoffs)[first]):.2g}"
+    )
+    return Judgement(False, reason, biggest, worst, relative)
+
+
+def _wrong(reason: str) -> Judgement:
+    return Judgement(False, reason, float("nan"), float("nan"), float("nan"))
+
+
+def round_to(array: np.ndarray, dtype: str) -> np.ndarray:
+    """The nearest numbers of `dtype` (ties to even); bfloat16 is held in float32."""
+    if dtype != "bfloat16":
+        with np.errstate(over="ignore"):
+            return array.astype(dtype)
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+    out: np.ndarray = np.where(np.isnan(array), np.float32(np.nan), rounded.astype(np.uint32).view(np.float32))
+    return out.astype(np.float32)
+
+
+def naive_error(inputs: Inputs, semantics: Semantics, expected: Expected) -> float:
+    """Largest error of the textbook computation in the problem's own dtype: the yardstick of FlashAttention's tests.
+
+    Scores, probabilities and output are each rounded to the dtype; sums are kept in float32 (float64 for float64 inputs),
+    as hardware does. The rule (flash-attention, tests/test_flash_attn.py): a good kernel is off by at most twice this.
+    """
+    wide: Any = np.float64 if inputs.dtype == "float64" else np.float32
+
+    def rounded(array: np.ndarray) -> np.ndarray:
+        return round_to(array.astype(wide), inputs.dtype).astype(wide)
+
+    worst = 0.0
+    for block in reference.rows(inputs, semantics):
+        scores = rounded(block.query.astype(wide) @ block.key.astype(wide).T)
+        scores = rounded(scores * wide(block.scale))
+        if semantics.softcap is not None:
+            scores = rounded(wide(semantics.softcap) * np.tanh(scores / wide(semantics.softcap)))
+        if block.bias is not None:
+            scores = rounded(scores + block.bias.astype(wide))
+        scores = np.where(block.seen, scores, -np.inf)
+        highest = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+        weights = np.exp(scores - np.where(highest == -np.inf, 0, highest))
+        total = weights.sum(axis=-1, keepdims=True)
+        probability = rounded(weights / np.where(total == 0, 1, total))
+        out = rounded(probability @ np.nan_to_num(block.value.astype(wide)))
+        with np.errstate(invalid="ignore"):
+            worst = max(worst, float(np.abs(out - expected.out[block.at]).max(initial=0.0)))
+    return worst

@@ -1,0 +1,249 @@
+"""What an implementation of attention is, and what a framework must offer to host it.
+
+An *implementation* is one way to compute attention in one framework: a function, and beside it, as data, what it accepts,
+in which layout it wants its arrays, the arithmetic it claims, where it deviates from the standard, and how to prove that
+the kernel it names is the one that runs. The same decorator serves the built-in modules and a user's plug-in file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+
+from backends.accuracy import Roundoffs
+from backends.problem import DTYPES, Inputs, Semantics
+
+FEATURES = frozenset(
+    {
+        "grouped",
+        "value_size",
+        "scale",
+        "mask",
+        "bias",
+        "causal_top_left",
+        "causal_bottom_right",
+        "window",
+        "softcap",
+        "kv_lengths",
+    }
+)
+"""What a problem can ask beyond plain attention; see backends.problem.features."""
+
+LAYOUTS = ("BTNH", "BNTH", "XTH")
+"""Native layouts: batch-time-head, batch-head-time, and batch and heads folded into one axis (X = B*N)."""
+
+
+class Unsupported(Exception):
+    """An implementation cannot do a problem; the message is the reason, shown to the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """Where a framework's own function differs from the standard: declared here, probed by `check`, shown in the matrix."""
+
+    topic: str
+    """"empty_rows", "hidden_nan_key" or "hidden_nan_value"."""
+    says: str
+    """What happens instead, in a few words: "mean(V)"."""
+    source: str = ""
+    """Upstream thread or file, where one exists."""
+
+
+DEVIATION_TOPICS = ("empty_rows", "hidden_nan_key", "hidden_nan_value")
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One implementation bound to the arrays of one problem: all set-up is done, only `call()` is left to be timed."""
+
+    call: Callable[[], Any]
+    """Computes and returns the output, native. On asynchronous devices it only starts the work: see Framework.barrier."""
+    function: Callable[..., Any]
+    """What `call` invokes (the compiled function where there is one)."""
+    arguments: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    lowered: tuple[str, ...] = ()
+    """What it does not take natively and was expressed through its mask or bias, before the clock."""
+    note: str = ""
+
+
+class Framework(Protocol):
+    """What each `*_backend.py` module offers. Importing the module imports no framework; `load()` does."""
+
+    def load(self) -> None:
+        """Import the framework; ModuleNotFoundError where it is not installed."""
+
+    def version(self) -> str:
+        """Version of the framework, and of what it stands on where that matters ("keras 3.15.1, tensorflow 2.21.0")."""
+
+    def devices(self) -> tuple[str, ...]:
+        """Devices that are there: "cpu", "cuda"."""
+
+    def to_native(self, array: np.ndarray, dtype: str, device: str) -> Any:
+        """A native array in `dtype` ("bool" and "int32" too) from a NumPy array that holds such numbers, contiguous."""
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        """A NumPy array from a native one; bfloat16 is held in float32."""
+
+    def dtype_of(self, array: Any) -> str:
+        """The dtype of a native array by its NumPy name ("float32", "bfloat16")."""
+
+    def barrier(self, output: Any) -> None:
+        """Return once `output` has been computed."""
+
+    def compile(self, function: Callable[..., Any], mode: str) -> Callable[..., Any]:
+        """`function` compiled in one of the framework's modes ("jit", "function", "xla", "compile")."""
+
+    def settings(self) -> dict[str, str]:
+        """What steers speed or numerics in this process: threads, matmul precision, flags."""
+
+    def matmul(self, size: int, dtype: str, device: str) -> Callable[[], Any]:
+        """A call that multiplies two (size,size) matrices: the framework's own limit. Raises Unsupported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """One way to compute attention in one framework. See `implementation` for the meaning of the fields."""
+
+    id: str
+    function: Callable[..., Any]
+    summary: str
+    dtypes: tuple[str, ...]
+    devices: tuple[str, ...]
+    layout: str
+    accepts: frozenset[str]
+    combines: bool
+    compile: str | None
+    is_setup: bool
+    roundoffs: Callable[[str], Roundoffs]
+    deviations: tuple[Deviation, ...]
+    context: Callable[[], AbstractContextManager[Any]]
+    prove: Callable[[Prepared], str] | None
+    naive: bool
+
+    @property
+    def framework(self) -> str:
+        """The part of the id before the slash."""
+        return self.id.partition("/")[0]
+
+    def deviation(self, topic: str) -> Deviation | None:
+        """The declared deviation on a topic, if there is one."""
+        return next((d for d in self.deviations if d.topic == topic), None)
+
+
+def declared_roundoffs(dtype: str) -> Roundoffs:
+    """The default claim: every stored number in `dtype`, sums in float32 (float64 for float64)."""
+    return Roundoffs.of(dtype, accumulate="float64" if dtype == "float64" else "float32")
+
+
+_REGISTERED: dict[str, Implementation] = {}
+
+
+def registered() -> Mapping[str, Implementation]:
+    """Every implementation whose module (or plug-in file) has been imported, in the order of registration."""
+    return MappingProxyType(_REGISTERED)
+
+
+def implementation(
+    id: str,
+    *,
+    summary: str = "",
+    dtypes: tuple[str, ...] = DTYPES,
+    devices: tuple[str, ...] = ("cpu", "cuda"),
+    layout: str = "BTNH",
+    accepts: frozenset[str] | set[str] = FEATURES,
+    combines: bool = True,
+    compile: str | None = None,
+    setup: bool = False,
+    roundoffs: Callable[[str], Roundoffs] = declared_roundoffs,
+    deviations: tuple[Deviation, ...] = (),
+    context: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+    prove: Callable[[Prepared], str] | None = None,
+    naive: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as the implementation `framework/name`.
+
+    The function is called as f(query, key, value, *, mask, bias, causal, window, softcap, scale, kv_lengths), the keywords
+    only where they differ from None, with arrays of the framework's own type. mask and bias have four axes, each 1 or full.
+    It returns the output in the layout of the query. It raises Unsupported("reason") for what it cannot do.
+
+    Args:
+        id: framework/name, named by what it does: "torch/sdpa-flash".
+        summary: one line for `list`; default: the first line of the function's docstring.
+        dtypes: those it takes.
+        devices: those it runs on.
+        layout: one of LAYOUTS; the arrays arrive in it, contiguous. Conversion happens before the clock starts.
+        accepts: the FEATURES it takes natively. Masks, causal, windows and lengths outside of it are expressed through its
+            mask or bias before the clock starts, and the result says so; what cannot be is refused.
+        combines: whether mask, bias and causal may be given together; if not, they are merged into one beforehand.
+        compile: a mode of Framework.compile. The function is compiled with its static arguments bound.
+        setup: the function is a factory: it returns what is to be timed, a call without arguments. For what users build
+            once (block masks, sessions), not for work that belongs to every call.
+        roundoffs: dtype -> the arithmetic it claims.
+        deviations: where it is known to differ from the standard.
+        context: entered once around a timed block, outside of the clock (kernel selection, for example).
+        prove: returns the name of the kernel that a call really ran, or raises KernelMismatch.
+        naive: the framework's textbook form, against which `speedup` is counted.
+
+    """
+    framework, _, name = id.partition("/")
+    if not framework or not name:
+        raise ValueError(f"implementation id {id!r}, expected 'framework/name'")
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout {layout!r} of {id}, expected one of {', '.join(LAYOUTS)}")
+    if unknown := set(accepts) - FEATURES:
+        raise ValueError(f"{id} accepts {sorted(unknown)}, expected names among {sorted(FEATURES)}")
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        known = _REGISTERED.get(id)
+        if known is not None and known.function.__module__ != function.__module__:
+            raise ValueError(f"implementation id {id!r} is taken by {known.function.__module__}; choose another name")
+        doc = (function.__doc__ or "").strip().partition("\n")[0]
+        _REGISTERED[id] = Implementation(
+            id,
+            function,
+            summary or doc,
+            dtypes,
+            devices,
+            layout,
+            frozenset(accepts),
+            combines,
+            compile,
+            setup,
+            roundoffs,
+            deviations,
+            context,
+            prove,
+            naive,
+        )
+        return function
+
+    return register
+
+
+class KernelMismatch(RuntimeError):
+    """The kernel that ran is not the one that the implementation names."""
+
+
+__all__ = [
+    "DEVIATION_TOPICS",
+    "FEATURES",
+    "LAYOUTS",
+    "Deviation",
+    "Framework",
+    "Implementation",
+    "Inputs",
+    "KernelMismatch",
+    "Prepared",
+    "Roundoffs",
+    "Semantics",
+    "Unsupported",
+    "implementation",
+    "registered",
+]

@@ -1,0 +1,302 @@
+"""NumPy: the textbook form, and a blocked form whose memory does not grow with the square of the length."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from backends.accuracy import Roundoffs
+from backends.interface import Prepared, Unsupported, implementation
+from backends.problem import Inputs, Semantics
+from backends.visibility import intervals, visible
+
+DTYPES = ("float64", "float32", "float16")
+Array = np.ndarray
+
+
+def load() -> None:
+    """NumPy is always there: this project stands on it."""
+
+
+def version() -> str:
+    """Version of NumPy and of its BLAS."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"numpy {np.__version__}, {blas['name']} {blas['version']}"
+
+
+def devices() -> tuple[str, ...]:
+    """NumPy computes on the CPU."""
+    return ("cpu",)
+
+
+def to_native(array: Array, dtype: str, device: str) -> Array:
+    """A contiguous array; Unsupported for bfloat16, which NumPy does not have."""
+    if dtype == "bfloat16":
+        raise Unsupported("NumPy has no bfloat16")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def to_numpy(array: Array) -> Array:
+    """The array itself."""
+    return array
+
+
+def dtype_of(array: Array) -> str:
+    """Name of the dtype."""
+    return array.dtype.name
+
+
+def barrier(output: Array) -> None:
+    """NumPy has computed when it returns."""
+
+
+def compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """NumPy compiles nothing."""
+    raise Unsupported(f"NumPy has no compile mode {mode!r}")
+
+
+def settings() -> dict[str, str]:
+    """Threads and kernel set of each BLAS that is loaded, as threadpoolctl sees them."""
+    controller = _blas()
+    found = [] if controller is None else [lib for lib in controller.info() if lib["user_api"] == "blas"]
+    return {
+        "threads": str(_threads()),
+        "blas": "; ".join(f"{b['internal_api']} {b['version']} {b.get('architecture', '')}".strip() for b in found),
+        "matmul_precision": "as the dtype (float16 in float32)",
+    }
+
+
+def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
+    """np.matmul of two square matrices; float16 and bfloat16 have no BLAS."""
+    if dtype not in ("float32", "float64"):
+        raise Unsupported(f"NumPy has no BLAS matmul for {dtype}")
+    a = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
+    out = np.empty_like(a)
+    return lambda: np.matmul(a, a, out=out)
+
+
+def _blas() -> Any:
+    """threadpoolctl's controller, or None where it is not installed: backends/ asks for NumPy alone."""
+    return _controller()
+
+
+@cache
+def _controller() -> Any:
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ModuleNotFoundError:
+        return None
+    return ThreadpoolController().select(user_api="blas")
+
+
+@cache
+def _threads() -> int:
+    """Threads that BLAS was told to use (OPENBLAS_NUM_THREADS and the like), else the CPUs this process may run on."""
+    controller = _blas()
+    told = [lib["num_threads"] for lib in controller.info()] if controller is not None else []
+    return max(told, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="attention")
+
+
+def _one_blas_thread() -> AbstractContextManager[Any]:
+    """While several of our threads multiply, each BLAS call keeps to its own: nested threads fight for the cores."""
+    controller = _blas()
+    return nullcontext() if controller is None else controller.limit(limits=1)
+
+
+def _claims(dtype: str) -> Roundoffs:
+    """float16 is widened to float32, computed there and rounded once."""
+    wide = "float32" if dtype == "float16" else dtype
+    return Roundoffs.of(dtype, accumulate=wide, score=wide, probability=wide)
+
+
+def _prove(prepared: Prepared) -> str:
+    """The BLAS behind np.matmul. There is no other kernel that NumPy could silently choose."""
+    blas = settings()["blas"] or version().partition(", ")[2]
+    return f"numpy.matmul on {blas}"
+
+
+@implementation(
+    "numpy/naive", dtypes=DTYPES, devices=("cpu",), layout="BNTH", roundoffs=_claims, prove=_prove, naive=True
+)
+def naive(
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: str | None = None,
+    window: tuple[int | None, int | None] | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    kv_lengths: Array | None = None,
+) -> Array:
+    """matmul, softmax, matmul: the textbook form; holds all (B,N,T,S) scores."""
+    B, N, T, H = query.shape
+    K, S, V = key.shape[1], key.shape[2], value.shape[3]
+    wide = np.result_type(query.dtype, np.float32)
+    # The queries that share a key/value head become rows of one matrix: grouped heads need no copy of key and value.
+    rows = query.astype(wide, copy=False).reshape(B, K, N // K * T, H)
+    key, value = key.astype(wide, copy=False), value.astype(wide, copy=False)
+    scores = (rows * wide.type(H**-0.5 if scale is None else scale)) @ key.swapaxes(-1, -2)
+    scores = scores.reshape(B, N, T, S)
+    if softcap is not None:
+        scores = np.tanh(scores / wide.type(softcap)) * wide.type(softcap)
+    if bias is not None:
+        scores += bias.astype(wide, copy=False)
+    seen = _seen(query, key, mask, causal, window, kv_lengths)
+    if seen is not None:
+        np.copyto(scores, -np.inf, where=~seen)
+    highest = scores.max(axis=-1, keepdims=True)
+    scores -= np.where(np.isneginf(highest), 0, highest)
+    probability = np.exp(scores, out=scores)
+    total = probability.sum(axis=-1, keepdims=True)
+    probability /= np.where(total == 0, 1, total)
+    out = (probability.reshape(B, K, N // K * T, S) @ value).reshape(B, N, T, V)
+    if seen is not None and not np.isfinite(out).all():
+        out = _without_leaks(probability, value, seen)
+    return out.astype(query.dtype, copy=False)
+
+
+def _seen(
+    query: Array,
+    key: Array,
+    mask: Array | None,
+    causal: str | None,
+    window: tuple[int | None, int | None] | None,
+    kv_lengths: Array | None,
+) -> Array | None:
+    """bool (b,n,T,S) of the visible pairs; None where every pair is visible."""
+    if mask is None and causal is None and window is None and kv_lengths is None:
+        return None
+    # The visibility rules read (B,T,N,H); these are views, nothing is copied.
+    inputs = Inputs(
+        query.swapaxes(1, 2), key.swapaxes(1, 2), key.swapaxes(1, 2), query.dtype.name, mask=mask, kv_lengths=kv_lengths
+    )
+    return visible(inputs, Semantics(causal, window))
+
+
+def _without_leaks(probability: Array, value: Array, seen: Array) -> Array:
+    """probability @ value where 0 * NaN of a hidden key is 0, not NaN. The slow path, taken when the fast one overflowed."""
+    groups = probability.shape[1] // value.shape[1]
+    value = np.repeat(value, groups, axis=1)
+    finite = np.isfinite(value)
+    out: Array = probability @ np.where(finite, value, 0)
+    seen = np.broadcast_to(seen, probability.shape)
+    for s in np.flatnonzero(~finite.all(axis=(0, 1, 3))):
+        wild = np.where(finite[:, :, s], 0, value[:, :, s])[:, :, None, :]
+        out += np.where(seen[:, :, :, s, None], probability[:, :, :, s, None] * wild, 0)
+    return out
+
+
+QUERY_TILE, KEY_TILE = 512, 1024
+
+
+@implementation("numpy/blocked", dtypes=DTYPES, devices=("cpu",), layout="BNTH", roundoffs=_claims, prove=_prove)
+def blocked(
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: str | None = None,
+    window: tuple[int | None, int | None] | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    kv_lengths: Array | None = None,
+) -> Array:
+    """Tiles with a running softmax, heads spread over threads; memory linear in T, hidden tiles skipped."""
+    B, N, T, H = query.shape
+    K, S, V = key.shape[1], key.shape[2], value.shape[3]
+    G = N // K
+    wide = np.result_type(query.dtype, np.float32)
+    factor = wide.type(H**-0.5 if scale is None else scale)
+    first, last = intervals(T, S, causal, window, kv_lengths)
+    first, last = np.broadcast_to(first, (B, T)), np.broadcast_to(last, (B, T))
+    out = np.empty((B, N, T, V), query.dtype)
+    tile = max(1, QUERY_TILE // G)
+
+    def compute(b: int, k: int, start: int, careful: bool) -> None:
+        """One tile of query rows for all the query heads of one key/value head."""
+        rows, heads = slice(start, min(start + tile, T)), slice(k * G, (k + 1) * G)
+        q = query[b, heads, rows].astype(wide, copy=False) * factor
+        t = q.shape[1]
+        q = q.reshape(G * t, H)
+        low, high = first[b, rows], last[b, rows]
+        highest = np.full((G * t, 1), -np.inf, wide)
+        total = np.zeros((G * t, 1), wide)
+        sums = np.zeros((G * t, V), wide)
+        for s in range(max(0, int(low.min())), int(high.max()), KEY_TILE):
+            keys = slice(s, min(s + KEY_TILE, int(high.max())))
+            scores = q @ key[b, k, keys].astype(wide, copy=False).T
+            grid = scores.reshape(G, t, -1)
+            if softcap is not None:
+                grid = np.multiply(np.tanh(np.divide(grid, softcap, out=grid), out=grid), softcap, out=grid)
+            if bias is not None:
+                grid += _tile_of(bias, b, heads, rows, keys)
+            seen = None
+            if keys.start < low.max() or keys.stop > high.min():
+                at = np.arange(keys.start, keys.stop)
+                seen = ((at >= low[:, None]) & (at < high[:, None]))[None]
+            if mask is not None:
+                marked = _tile_of(mask, b, heads, rows, keys)
+                seen = marked if seen is None else seen & marked
+            if seen is not None:
+                np.copyto(grid, -np.inf, where=~seen)
+            raised = np.maximum(highest, scores.max(axis=1, keepdims=True))
+            shift = np.where(np.isneginf(raised), wide.type(0), raised)
+            scores -= shift
+            weights = np.exp(scores, out=scores)
+            correction = np.exp(highest - shift)
+            total = total * correction + weights.sum(axis=1, keepdims=True)
+            sums *= correction
+            v = value[b, k, keys].astype(wide, copy=False)
+            if careful and seen is not None:
+                sums += _without_leaks(grid[None], v[None, None], np.broadcast_to(seen, grid.shape)[None]).reshape(
+                    G * t, V
+                )
+            else:
+                sums += weights @ v
+            highest = raised
+        sums /= np.where(total == 0, wide.type(1), total)
+        out[b, heads, rows] = sums.reshape(G, t, V)
+
+    def everything(careful: bool) -> None:
+        tiles = [(b, k, start, careful) for start in range(0, T, tile) for b in range(B) for k in range(K)]
+        threads = min(_threads(), len(tiles))
+        if threads == 1:
+            for place in tiles:
+                compute(*place)
+            return
+        with _one_blas_thread():
+            for _ in _pool(threads).map(lambda place: compute(*place), tiles):
+                pass
+
+    everything(careful=False)
+    hides = mask is not None or causal is not None or window is not None or kv_lengths is not None
+    if hides and not np.isfinite(out).all():
+        everything(careful=True)
+    return out
+
+
+def _tile_of(array: Array, b: int, heads: slice, rows: slice, keys: slice) -> Array:
+    """The part of a mask or bias (b|1, n|1, t|1, s|1) that belongs to one tile, broadcastable to (heads, rows, keys)."""
+    whole = slice(None)
+    return array[
+        b if array.shape[0] > 1 else 0,
+        heads if array.shape[1] > 1 else whole,
+        rows if array.shape[2] > 1 else whole,
+        keys if array.shape[3] > 1 else whole,
+    ]

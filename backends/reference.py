@@ -1,0 +1,175 @@
+"""The oracle: attention in float64 NumPy, written to be read.
+
+Every implementation is held to this one. It runs on the already rounded inputs, so that what is judged is the arithmetic
+and not the rounding of the inputs. No framework can be the oracle: JAX and Keras run the softmax in float32 even when the
+inputs are float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from backends.problem import Inputs, Semantics, Window
+from backends.validation import validate
+from backends.visibility import as_four, visible
+
+_SCORES_AT_ONCE = 1 << 21
+"""Scores held at a time (16 MiB as float64), whatever the length: the oracle's memory stays flat."""
+
+
+@dataclass(slots=True)
+class Rows:
+    """Some query rows of one head of one batch element, with everything the oracle knows about them (t rows)."""
+
+    at: tuple[int, slice, int]
+    """Index into (B,T,N,V): batch, rows, query head."""
+    query: np.ndarray
+    """(t,H)."""
+    key: np.ndarray
+    """(S,H) of the key/value head that this query head reads."""
+    value: np.ndarray
+    """(S,V)."""
+    scale: float
+    capped: np.ndarray
+    """(t,S) scores after scale and softcap, before bias and mask."""
+    bias: np.ndarray | None
+    """(t,S) or broadcastable to it."""
+    seen: np.ndarray
+    """bool (t,S)."""
+    scores: np.ndarray
+    """(t,S) with bias; -inf where not seen."""
+    probability: np.ndarray
+    """(t,S) softmax over the seen keys; 0 in a row that sees none."""
+    log_sum_exp: np.ndarray
+    """(t,); -inf in a row that sees no key."""
+
+
+def rows(inputs: Inputs, semantics: Semantics) -> Iterator[Rows]:
+    """Walk the problem in blocks of query rows, in float64."""
+    shape = inputs.shape
+    scale = shape.H**-0.5 if semantics.scale is None else float(semantics.scale)
+    step = max(1, _SCORES_AT_ONCE // max(1, shape.S))
+    for start in range(0, shape.T, step):
+        block = slice(start, min(start + step, shape.T))
+        seen_all = visible(inputs, semantics, block)
+        for b in range(shape.B):
+            for n in range(shape.N):
+                k = n // (shape.N // shape.K)
+                query = inputs.query[b, block, n].astype(np.float64)
+                key = inputs.key[b, :, k].astype(np.float64)
+                value = inputs.value[b, :, k].astype(np.float64)
+                seen = seen_all[b % seen_all.shape[0], n % seen_all.shape[1]]
+                with np.errstate(invalid="ignore", over="ignore"):
+                    capped = query @ key.T * scale
+                    if semantics.softcap is not None:
+                        capped = semantics.softcap * np.tanh(capped / semantics.softcap)
+                bias = _bias_rows(inputs, b, n, block)
+                scores = capped if bias is None else capped + bias
+                scores = np.where(seen, scores, -np.inf)
+                probability, log_sum_exp = _softmax(scores)
+                yield Rows(
+                    (b, block, n), query, key, value, scale, capped, bias, seen, scores, probability, log_sum_exp
+                )
+
+
+def _bias_rows(inputs: Inputs, b: int, n: int, block: slice) -> np.ndarray | None:
+    if inputs.bias is None:
+        return None
+    bias = as_four(inputs.bias)
+    of_head = bias[b % bias.shape[0], n % bias.shape[1]]
+    return (of_head if of_head.shape[0] == 1 else of_head[block]).astype(np.float64)
+
+
+def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Softmax and log-sum-exp over the last axis; a row of -inf gives zeros and -inf."""
+    if scores.shape[-1] == 0:
+        return scores, np.full(scores.shape[:-1], -np.inf)
+    highest = scores.max(axis=-1, keepdims=True)
+    highest = np.where(highest == -np.inf, 0.0, highest)
+    with np.errstate(invalid="ignore"):
+        weights = np.exp(scores - highest)
+    total = weights.sum(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_sum_exp = (highest + np.log(total))[..., 0]
+        probability = np.where(total == 0, 0.0, weights / np.where(total == 0, 1.0, total))
+    return probability, log_sum_exp
+
+
+def weighted_sum(block: Rows) -> np.ndarray:
+    """probability @ value, (t,V), in which a NaN or Inf in a value reaches only the queries that see it."""
+    finite = np.isfinite(block.value)
+    if finite.all():
+        return block.probability @ block.value
+    out = block.probability @ np.where(finite, block.value, 0.0)
+    for s in np.flatnonzero(~finite.all(axis=-1)):
+        wild = np.where(finite[s], 0.0, block.value[s])
+        with np.errstate(invalid="ignore"):
+            out += np.where(block.seen[:, s, None], block.probability[:, s, None] * wild, 0.0)
+    return out
+
+
+def compute(inputs: Inputs, semantics: Semantics) -> tuple[np.ndarray, np.ndarray]:
+    """Output (B,T,N,V) and log-sum-exp (B,T,N), float64."""
+    shape = inputs.shape
+    out = np.zeros((shape.B, shape.T, shape.N, shape.V))
+    log_sum_exp = np.full((shape.B, shape.T, shape.N), -np.inf)
+    for block in rows(inputs, semantics):
+        out[block.at] = weighted_sum(block)
+        log_sum_exp[block.at] = block.log_sum_exp
+    return out, log_sum_exp
+
+
+def attention(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    *,
+    mask: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    causal: str | None = None,
+    window: Window | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    kv_lengths: np.ndarray | None = None,
+) -> np.ndarray:
+    """softmax(scale * query @ key.T + bias, over the visible keys) @ value, in float64.
+
+    Args:
+        query: (B,T,N,H). key: (B,S,K,H). value: (B,S,K,V). One dtype: float64, float32, float16 (or ml_dtypes' bfloat16).
+        mask: bool, True = attend, broadcastable to (B,N,T,S).
+        bias: additive, the dtype of query, broadcastable to (B,N,T,S).
+        causal, window, softcap, scale: see backends.Semantics.
+        kv_lengths: integers (B,): keys at or past the length are invisible.
+
+    Returns:
+        float64 (B,T,N,V). A query row that sees no key gives 0.
+
+    Raises:
+        InvalidProblem: an argument of the wrong rank, shape, dtype or range.
+
+    """
+    semantics = Semantics(causal, window, softcap, scale)
+    inputs = validate(query, key, value, mask=mask, bias=bias, kv_lengths=kv_lengths)
+    return compute(inputs, semantics)[0]
+
+
+def log_sum_exp(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    *,
+    mask: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    causal: str | None = None,
+    window: Window | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    kv_lengths: np.ndarray | None = None,
+) -> np.ndarray:
+    """log(sum(exp(scores))) over the visible keys, float64 (B,T,N); -inf where a query row sees none. Arguments: attention."""
+    semantics = Semantics(causal, window, softcap, scale)
+    inputs = validate(query, key, value, mask=mask, bias=bias, kv_lengths=kv_lengths)
+    return compute(inputs, semantics)[1]

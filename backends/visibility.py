@@ -1,0 +1,71 @@
+"""Which keys a query may see: causal diagonals, windows and lengths as intervals, and the boolean mask on top of them.
+
+Without a mask, what query t sees is always one interval of keys [first, last): counting the visible pairs, finding rows
+that see nothing and skipping blocks then cost O(B*T), not O(B*T*S).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backends.problem import Inputs, Semantics
+
+_ROWS = 256
+
+
+def intervals(
+    T: int,
+    S: int,
+    causal: str | None = None,
+    window: tuple[int | None, int | None] | None = None,
+    kv_lengths: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """First visible key and one past the last, int64 of shape (B,T); B is 1 without kv_lengths. Empty where first >= last."""
+    diagonal = np.arange(T, dtype=np.int64) + (S - T if causal == "bottom_right" else 0)
+    first = np.zeros(T, np.int64)
+    last = np.full(T, S, np.int64)
+    if causal is not None:
+        last = np.minimum(last, diagonal + 1)
+    if window is not None:
+        left, right = window
+        if left is not None:
+            first = np.maximum(first, diagonal - left)
+        if right is not None:
+            last = np.minimum(last, diagonal + right + 1)
+    lengths = np.array([S]) if kv_lengths is None else kv_lengths
+    last = np.minimum(last[None, :], lengths.astype(np.int64)[:, None])
+    return np.broadcast_to(first, last.shape), np.maximum(last, 0)
+
+
+def as_four(array: np.ndarray) -> np.ndarray:
+    """A mask or bias with the missing leading axes prepended: (b,n,t,s), each 1 or full."""
+    return array.reshape((1,) * (4 - array.ndim) + array.shape)
+
+
+def visible(inputs: Inputs, semantics: Semantics, rows: slice = slice(None)) -> np.ndarray:
+    """Boolean (b,n,t,S), b and n being 1 or full: which key each of the given query rows sees, everything combined."""
+    shape = inputs.shape
+    first, last = intervals(shape.T, shape.S, semantics.causal, semantics.window, inputs.kv_lengths)
+    keys = np.arange(shape.S)
+    seen: np.ndarray = (keys >= first[:, rows, None]) & (keys < last[:, rows, None])
+    seen = seen[:, None]
+    if inputs.mask is not None:
+        mask = as_four(inputs.mask)
+        seen = seen & (mask if mask.shape[2] == 1 else mask[:, :, rows])
+    return seen
+
+
+def count_pairs(inputs: Inputs, semantics: Semantics) -> tuple[int, bool]:
+    """The exact number of visible (query, key) pairs over B and N, and whether some query row sees no key at all."""
+    shape = inputs.shape
+    if inputs.mask is None:
+        first, last = intervals(shape.T, shape.S, semantics.causal, semantics.window, inputs.kv_lengths)
+        keys = np.maximum(last - first, 0)
+        return int(keys.sum()) * (shape.B // keys.shape[0]) * shape.N, bool((keys == 0).any())
+    pairs, empty = 0, False
+    for start in range(0, shape.T, _ROWS):
+        seen = visible(inputs, semantics, slice(start, start + _ROWS))
+        keys = np.count_nonzero(seen, axis=-1)
+        pairs += int(keys.sum()) * (shape.B // seen.shape[0]) * (shape.N // seen.shape[1])
+        empty |= bool((keys == 0).any())
+    return pairs, empty

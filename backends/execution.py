@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
 
@@ -33,10 +32,12 @@ def prepare(
     device: str = "cpu",
     *,
     probe_deviations: bool = False,
+    reuse: Prepared | None = None,
 ) -> Prepared:
     """Everything up to the call: refuse or lower, convert layout and type, transfer, bind, set up or compile lazily.
 
-    With `probe_deviations` a problem on which the implementation is declared to deviate is run all the same.
+    With `probe_deviations` a problem on which the implementation is declared to deviate is run all the same. With `reuse`
+    the function that was compiled for an earlier problem of the same shape and semantics is called on these inputs.
     Raises Unsupported with the reason.
     """
     if not probe_deviations:
@@ -49,9 +50,12 @@ def prepare(
     if implementation.is_setup:
         call = implementation.function(query, key, value, **arrays, **static.as_arguments())
         return Prepared(call, call, lowered=notes)
-    function: Any = functools.partial(implementation.function, **static.as_arguments())
-    if implementation.compile is not None:
-        function = framework.compile(function, implementation.compile)
+    if reuse is not None:
+        function = reuse.function
+    else:
+        function = functools.partial(implementation.function, **static.as_arguments())
+        if implementation.compile is not None:
+            function = framework.compile(function, implementation.compile)
     call = functools.partial(function, query, key, value, **arrays)
     return Prepared(call, function, (query, key, value), arrays, notes)
 

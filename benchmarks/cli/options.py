@@ -1,0 +1,125 @@
+"""Options that several commands share, and their way into a plan."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from benchmarks.cases import Case
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+    GITHUB = "github"
+    JUNIT = "junit"
+
+
+Suite = Annotated[str, typer.Option(help="Suite of cases; see `list suites`.")]
+CaseGlob = Annotated[list[str] | None, typer.Option("--case", help="Only cases that match this glob. May be repeated.")]
+ImplementationGlob = Annotated[
+    list[str] | None,
+    typer.Option("--implementation", help="Only implementations that match this glob. May be repeated."),
+]
+FrameworkName = Annotated[
+    list[str] | None, typer.Option("--framework", help="Only this framework, which must load. May be repeated.")
+]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Pass = Annotated[str, typer.Option("--pass", help="forward.")]
+Plugin = Annotated[
+    list[Path] | None, typer.Option(help="A Python file with implementations of your own. May be repeated.")
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for the run; default results/runs/<time>-<suite>.")]
+OutputFormat = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+ShapeText = Annotated[
+    str | None, typer.Option("--shape", help='A problem of your own: "b=1 t=2048 s=2048 n=32 k=8 h=128 v=128".')
+]
+
+
+def own_case(
+    shape: str | None,
+    *,
+    dtype: str | None,
+    causal: str | None,
+    window: str | None,
+    softcap: float | None,
+    scale: float | None,
+    mask: str | None,
+    bias: str | None,
+    kv_lengths: str | None,
+) -> Case | None:
+    """The case that `--shape` and its companions describe. UsageError names what is wrong with it."""
+    from backends.problem import InvalidProblem, Semantics
+    from benchmarks.cases import Case, parse_shape
+    from benchmarks.errors import UsageError
+
+    if shape is None:
+        companions = {
+            "dtype": dtype, "causal": causal, "window": window, "softcap": softcap, "scale": scale, "mask": mask,
+            "bias": bias, "kv-lengths": kv_lengths,
+        }  # fmt: skip
+        for name, value in companions.items():
+            if value is not None:
+                raise UsageError(
+                    f"--{name} describes a problem of your own and needs --shape; a suite's cases have theirs"
+                )
+        return None
+    try:
+        letters = parse_shape(shape)
+        semantics = Semantics(causal, None if window is None else _window(window), softcap, scale)
+        lengths = None if kv_lengths is None else tuple(int(word) for word in kv_lengths.replace(",", " ").split())
+        sizes = "-".join(f"{name.lower()}{getattr(letters, name)}" for name in "BTSNKHV")
+        return Case(
+            f"{sizes}-{dtype or 'float32'}",
+            letters,
+            dtype or "float32",
+            semantics,
+            mask=mask,
+            bias=bias,
+            kv_lengths=lengths,
+            source="--shape",
+        )
+    except InvalidProblem as error:
+        raise UsageError(str(error)) from None
+    except ValueError:
+        raise UsageError(f"--kv-lengths {kv_lengths!r}, expected whole numbers, one for each batch element") from None
+
+
+def _window(text: str) -> tuple[int | None, int | None]:
+    """The text "128:0" is (128, 0); an empty side is open."""
+    from benchmarks.errors import UsageError
+
+    left, colon, right = text.partition(":")
+    if not colon or not all(side == "" or side.isdigit() for side in (left, right)):
+        raise UsageError(f"--window {text!r}, expected LEFT:RIGHT with counts of keys, an empty side being open")
+    return (int(left) if left else None, int(right) if right else None)
+
+
+def check_pass(name: str) -> None:
+    """UsageError for a pass that is not there."""
+    from benchmarks.errors import UsageError
+    from benchmarks.plan import PASSES
+
+    if name not in PASSES:
+        raise UsageError(f"unknown pass {name!r}, expected one of {', '.join(PASSES)}")
+
+
+def resolve_plugins(paths: list[Path] | None) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """((framework, path), ...) for each worker that loads a file, and all the ids that the files define."""
+    if not paths:
+        return (), ()
+    from benchmarks.conformance.check import plugin_ids
+
+    found = plugin_ids([str(path.resolve()) for path in paths])
+    ids = tuple(id for defined in found.values() for id in defined)
+    pairs = {(id.partition("/")[0], path): None for path, defined in found.items() for id in defined}
+    return tuple(pairs), ids

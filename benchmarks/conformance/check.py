@@ -1,0 +1,111 @@
+"""Ask all implementations all probes, each framework in its own worker, and gather the matrix. Computes, never prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.conformance.probes import PROBES
+from benchmarks.conformance.probing import Answer, Verdict
+from benchmarks.errors import UsageError
+from benchmarks.harness.process import WorkerFailed
+from benchmarks.harness.session import Session
+from benchmarks.records import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from benchmarks.harness.session import Greeting
+
+BAD = (Verdict.FAIL, Verdict.ERROR)
+
+
+@dataclass(slots=True)
+class Matrix:
+    """Implementations x probes."""
+
+    implementations: tuple[str, ...]
+    probes: tuple[str, ...]
+    answers: dict[tuple[str, str], Answer]
+    greetings: dict[str, Greeting]
+
+    @property
+    def conforms(self) -> bool:
+        """Whether nothing failed and something was asked at all."""
+        return bool(self.answers) and not self.bad()
+
+    def bad(self) -> list[Answer]:
+        """What does not conform."""
+        return [answer for answer in self.answers.values() if answer.verdict in BAD]
+
+
+def check(
+    implementations: Sequence[str],
+    device: str,
+    *,
+    asked: Iterable[str] = (),
+    plugins: Mapping[str, tuple[str, ...]] | None = None,
+    limit_s: float = 600.0,
+    show: Callable[[str, Answer | None], None] = lambda text, answer: None,
+) -> Matrix:
+    """Run every probe. `show` is told what comes next and each answer. UsageError where an asked framework is not there."""
+    frameworks = tuple(dict.fromkeys(id.partition("/")[0] for id in implementations))
+    names = tuple(probe.name for probe in PROBES)
+    answers: dict[tuple[str, str], Answer] = {}
+    with Session(frameworks, plugins=plugins) as session:
+        session.launch()
+        show("starting " + ", ".join(frameworks), None)
+        greetings = session.greetings()
+        for greeting in greetings.values():
+            if greeting.status is not Status.OK and greeting.framework in asked:
+                raise UsageError(greeting.reason)
+        for implementation in implementations:
+            framework = implementation.partition("/")[0]
+            broken = greetings[framework]
+            for name in names:
+                if broken.status is Status.OK:
+                    show(f"{implementation} {name}", None)
+                    answer = _ask(session, framework, implementation, name, device, limit_s)
+                else:
+                    verdict = Verdict.REFUSED if broken.status is Status.NOT_INSTALLED else Verdict.ERROR
+                    answer = Answer(implementation, name, verdict, broken.reason)
+                answers[implementation, name] = answer
+                show(f"{implementation} {name}", answer)
+    return Matrix(tuple(implementations), names, answers, greetings)
+
+
+def _ask(session: Session, framework: str, implementation: str, probe: str, device: str, limit_s: float) -> Answer:
+    fields = {"implementation": implementation, "device": device, "probes": [probe], "limit_s": limit_s}
+    try:
+        if framework not in session:
+            session.restart(framework)
+        told = session.ask(framework, "conformance", limit_s, **fields)
+    except WorkerFailed as failure:
+        return Answer(implementation, probe, Verdict.ERROR, f"{failure.status}: {failure.reason}")
+    if told["status"] != Status.OK:
+        return Answer(implementation, probe, Verdict.ERROR, str(told["reason"]))
+    found = told["results"][0]
+    return Answer(**{**found, "verdict": Verdict(found["verdict"])})
+
+
+def plugin_ids(paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Plug-in file -> the ids that it defines, asked of a worker: the user's process never runs a plug-in."""
+    from benchmarks.harness.process import START_LIMIT_S, Worker
+
+    found: dict[str, tuple[str, ...]] = {}
+    with Session(()) as session:
+        for number, path in enumerate(paths):
+            if not Path(path).is_file():
+                raise UsageError(f"plug-in {path!r} is not a file")
+            worker = Worker(f"plugin-{number}", session.folder / "plugin.log", plugins=[path])
+            try:
+                answer = worker.ask("hello", START_LIMIT_S)
+            except WorkerFailed as failure:
+                raise UsageError(f"plug-in {path!r} ended the process that imports it: {failure.reason}") from None
+            finally:
+                worker.stop()
+            if answer["status"] != Status.OK:
+                raise UsageError(str(answer["reason"]))
+            found[path] = tuple(answer["plugins"])
+    return found

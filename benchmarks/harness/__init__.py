@@ -1,0 +1,1 @@
+"""Workers, their scheduling, and the clock: the parent schedules, one process per framework measures."""

@@ -1,0 +1,122 @@
+"""One cell inside its worker: prepared, checked against the oracle, timed in blocks, and checked again on fresh inputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from backends import execution
+from backends.accuracy import Expected, Judgement, judge
+from backends.interface import Framework, Implementation, Prepared
+from backends.layout import from_layout
+from backends.problem import Inputs
+from benchmarks.cases import Case
+
+_ESTIMATE_S = 0.03
+_WARM_CALL_S = 0.02
+
+
+class Incorrect(Exception):
+    """The output is not within the bound of the oracle; the message says what was got, expected and where."""
+
+
+def time_calls(call: Callable[[], Any], barrier: Callable[[Any], None], calls: int) -> float:
+    """Seconds that `calls` calls took, each ended by the framework's barrier."""
+    start = time.perf_counter_ns()
+    for _ in range(calls):
+        barrier(call())
+    return (time.perf_counter_ns() - start) * 1e-9
+
+
+@dataclass(slots=True)
+class Cell:
+    """A prepared cell."""
+
+    case: Case
+    implementation: Implementation
+    framework: Framework
+    device: str
+    prepared: Prepared
+    first_call_s: float
+    judgement: Judgement
+    kernel: str
+    per_call_s: float = 0.0
+
+    @classmethod
+    def prepare(
+        cls,
+        case: Case,
+        implementation: Implementation,
+        framework: Framework,
+        device: str,
+        inputs: Inputs,
+        expected: Expected,
+    ) -> Cell:
+        """Set up, call once on the clock, judge, prove the kernel. Raises Unsupported, Incorrect, KernelMismatch."""
+        prepared = execution.prepare(implementation, framework, inputs, case.semantics, device)
+        with implementation.context():
+            start = time.perf_counter()
+            output = prepared.call()
+            framework.barrier(output)
+            first_call_s = time.perf_counter() - start
+        judgement = _judge(implementation, framework, output, inputs, expected)
+        kernel = "" if implementation.prove is None else implementation.prove(prepared)
+        cell = cls(case, implementation, framework, device, prepared, first_call_s, judgement, kernel)
+        cell.per_call_s = cell._estimate()
+        return cell
+
+    def _estimate(self) -> float:
+        """Seconds per call from a few calls: only to size the blocks."""
+        best, spent = float("inf"), 0.0
+        with self.implementation.context():
+            while spent < _ESTIMATE_S:
+                seconds = time_calls(self.prepared.call, self.framework.barrier, 1)
+                best, spent = min(best, seconds), spent + seconds
+        return best
+
+    def block(self, calls: int) -> float:
+        """Seconds of one timed block. Short calls get one untimed call first: the caches were a neighbour's a moment ago."""
+        with self.implementation.context():
+            if self.per_call_s < _WARM_CALL_S:
+                time_calls(self.prepared.call, self.framework.barrier, 1)
+            return time_calls(self.prepared.call, self.framework.barrier, calls)
+
+    def recheck(self, inputs: Inputs, expected: Expected, fresh: Inputs, fresh_expected: Expected) -> None:
+        """After the clock: still right on the same inputs (were they modified?) and on fresh ones (was a result kept?)."""
+        again = self._output(self.prepared)
+        _judge(self.implementation, self.framework, again, inputs, expected, "after timing: ")
+        prepared = execution.prepare(
+            self.implementation, self.framework, fresh, self.case.semantics, self.device, reuse=self.prepared
+        )
+        output = self._output(prepared)
+        _judge(self.implementation, self.framework, output, fresh, fresh_expected, "after timing, on fresh inputs: ")
+
+    def _output(self, prepared: Prepared) -> Any:
+        with self.implementation.context():
+            output = prepared.call()
+            self.framework.barrier(output)
+        return output
+
+
+def _judge(
+    implementation: Implementation,
+    framework: Framework,
+    output: Any,
+    inputs: Inputs,
+    expected: Expected,
+    when: str = "",
+) -> Judgement:
+    """Judge a native output; raise Incorrect with the reason."""
+    dtype = framework.dtype_of(output)
+    if dtype != inputs.dtype:
+        raise Incorrect(f"{when}output is {dtype}, expected {inputs.dtype}")
+    array: np.ndarray = framework.to_numpy(output)
+    out = from_layout(array, implementation.layout, inputs.shape.N)
+    judgement = judge(out, dtype, expected, implementation.roundoffs(dtype))
+    if not judgement.correct:
+        raise Incorrect(when + judgement.reason)
+    return judgement

@@ -1,0 +1,106 @@
+"""The environment fingerprint: what has to be equal for two runs to be comparable, and what helps to explain them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from benchmarks.harness.session import Greeting
+
+STEERING = (
+    "ATEN_", "CUDA_", "CUBLAS_", "CUDNN_", "GOMP_", "GOTO_", "JAX_", "KERAS_", "KMP_", "MKL_", "NPY_", "NVIDIA_", "OMP_",
+    "ONEDNN_", "DNNL_", "OPENBLAS_", "PYTORCH_", "TF_", "TORCH", "VECLIB_", "XLA_", "MALLOC_", "LD_PRELOAD", "PYTHONMALLOC",
+)  # fmt: skip
+"""Prefixes of the variables that steer speed or numerics. Recorded, and part of what makes two runs comparable."""
+
+_IRRELEVANT = frozenset({"TF_CLI_CONFIG_FILE"})  # Terraform's, not TensorFlow's
+
+
+def steering_variables() -> dict[str, str]:
+    """The variables of this process that steer the frameworks."""
+    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(STEERING) and k not in _IRRELEVANT}
+
+
+def machine() -> dict[str, Any]:
+    """The hardware and the limits that this process runs under."""
+    return {
+        "cpu": cpu_model(),
+        "architecture": platform.machine(),
+        "cores_physical": psutil.cpu_count(logical=False),
+        "cores_logical": psutil.cpu_count(),
+        "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
+        "cpu_quota": cpu_quota(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": platform.system(),
+        "kernel": platform.release(),
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name as the kernel gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def cpu_quota() -> float | None:
+    """CPUs that the control group allows; None where it sets no limit (cgroup v2, cpu.max)."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def revision() -> dict[str, Any]:
+    """The git commit of this checkout, and whether it differs from it."""
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*words: str) -> str:
+        result = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+        return result.stdout.strip()
+
+    try:
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "modified": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except OSError:
+        return {"commit": "", "modified": None}
+
+
+def fingerprint(greetings: dict[str, Greeting] | None = None) -> dict[str, Any]:
+    """Everything, as plain data for environment.json."""
+    load = psutil.getloadavg()
+    return {
+        "schema_version": 1,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": sys.version.split()[0],
+        "machine": machine(),
+        "load_average": [round(x, 2) for x in load],
+        "variables": steering_variables(),
+        "revision": revision(),
+        "frameworks": {
+            name: {
+                "status": g.status.value,
+                "reason": g.reason,
+                "version": g.version,
+                "devices": list(g.devices),
+                "settings": dict(g.settings),
+                "import_s": round(g.import_s, 3),
+            }
+            for name, g in (greetings or {}).items()
+        },
+    }

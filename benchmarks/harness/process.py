@@ -1,0 +1,173 @@
+"""A worker as its parent sees it: started, asked with a deadline, frozen while others measure, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.harness import protocol
+from benchmarks.records import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+START_LIMIT_S = 180.0
+"""Importing TensorFlow took 5 to 12 s on two shared cores; ten times that is a hang."""
+
+
+class WorkerFailed(Exception):
+    """A worker died, hung or answered garbage. It has been ended; `status` and the message make the row."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Worker:
+    """One child process. Its output goes to a log file, so that nothing a framework prints reaches the user's table."""
+
+    def __init__(
+        self,
+        name: str,
+        log: Path,
+        *,
+        framework: str | None = None,
+        plugins: Sequence[str] = (),
+        python: str = sys.executable,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self.framework = framework
+        self.frozen = False
+        self._connection, theirs = Pipe()
+        command = [python, "-m", "benchmarks.harness.worker", "--fd", str(theirs.fileno())]
+        command += ["--framework", framework] if framework else []
+        for plugin in plugins:
+            command += ["--plugin", str(Path(plugin).resolve())]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is the parent's to handle, and freezing reaches helpers of the worker too
+            )
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id, and that of the process group."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def send(self, op: str, **fields: Any) -> None:
+        """Send a request without waiting for the answer."""
+        self.thaw()
+        try:
+            protocol.send(self._connection, {"op": op, **fields})
+        except OSError:
+            raise self._failed(Status.CRASHED, self._obituary()) from None
+
+    def receive(self, limit_s: float) -> protocol.Message:
+        """The answer to the request that was sent. Raises WorkerFailed, and the worker is gone then."""
+        try:
+            if not self._connection.poll(limit_s):
+                raise self._failed(Status.TIMEOUT, f"no answer within {limit_s:g} s")
+            return protocol.receive(self._connection)
+        except protocol.Garbled as error:
+            raise self._failed(Status.CRASHED, f"worker answered {error}") from None
+        except (EOFError, OSError):
+            raise self._failed(Status.CRASHED, self._obituary()) from None
+
+    def ask(self, op: str, limit_s: float, **fields: Any) -> protocol.Message:
+        """Send a request and wait for its answer."""
+        self.send(op, **fields)
+        return self.receive(limit_s)
+
+    def freeze(self) -> None:
+        """Stop the process: waiting BLAS and OpenMP threads spin and would slow down whoever measures."""
+        if not self.frozen and self._signal(signal.SIGSTOP):
+            self.frozen = True
+
+    def thaw(self) -> None:
+        """Let the process run again."""
+        if self.frozen and self._signal(signal.SIGCONT):
+            self.frozen = False
+
+    def stop(self) -> None:
+        """End the process, and whatever it started, for good."""
+        self._connection.close()
+        self._signal(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+
+    def _signal(self, number: int) -> bool:
+        if self._process.returncode is not None:
+            return False
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _failed(self, status: Status, reason: str) -> WorkerFailed:
+        self.stop()
+        return WorkerFailed(status, reason)
+
+    def _obituary(self) -> str:
+        """How the process ended, and the last thing it said."""
+        try:
+            code = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return "worker closed its connection"
+        if code < 0:
+            name = signal.Signals(-code).name
+            how = f"worker was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        else:
+            how = f"worker exited with code {code}"
+        last = self.last_words()
+        return f"{how}; it said: {last}" if last else how
+
+    def last_words(self) -> str:
+        """The last line of the log that says something."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - 4096))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        return next((" ".join(line.split())[:200] for line in reversed(lines) if line.strip()), "")
+
+
+def receive_all(workers: Sequence[Worker], limit_s: float) -> dict[str, protocol.Message | WorkerFailed]:
+    """Wait for one answer of each worker, whichever comes first; a worker that fails is an answer too."""
+    answers: dict[str, protocol.Message | WorkerFailed] = {}
+    deadline = time.monotonic() + limit_s
+    waiting = {worker._connection: worker for worker in workers}  # noqa: SLF001 - same module
+    while waiting:
+        ready = wait(list(waiting), max(0.0, deadline - time.monotonic())) or list(waiting)
+        for connection in ready:
+            worker = waiting.pop(connection)  # type: ignore[call-overload]  # wait() is typed for any waitable
+            try:
+                answers[worker.name] = worker.receive(max(0.0, deadline - time.monotonic()))
+            except WorkerFailed as failure:
+                answers[worker.name] = failure
+    return answers

@@ -1,0 +1,219 @@
+"""The order of things: start the workers, check every cell, let the cells of a case take turns in short random blocks.
+
+The scheduler measures and tells; it keeps nothing. Whatever happens becomes an event: the journal writes it down, the
+state folds it in, the progress bar shows it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.errors import UsageError
+from benchmarks.harness.handicap import find_handicaps
+from benchmarks.harness.process import WorkerFailed
+from benchmarks.plan import CellKey, Plan
+from benchmarks.records import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from benchmarks.cases import Case
+    from benchmarks.harness.protocol import Message
+    from benchmarks.harness.session import Greeting, Session
+    from benchmarks.harness.state import Event, State
+
+_ORACLE_LIMIT_S = 600.0
+_SLOW_CALL_S = 0.5
+_MATMUL_S = 0.15
+_MATMUL_SIZE = 1024
+
+
+class Scheduler:
+    """Runs a plan in a session."""
+
+    def __init__(self, plan: Plan, session: Session, state: State, emit: Callable[[Event], None]) -> None:
+        self._plan = plan
+        self._session = session
+        self._state = state
+        self._emit = emit
+        self._random = random.Random(plan.seed)  # noqa: S311 - an order of turns, no secret
+        self._order = 0
+
+    def run(self) -> None:
+        """Measure what the state does not hold yet."""
+        start = time.monotonic()
+        try:
+            for process in range(self._plan.processes):
+                cases = [c for c in self._plan.cases if (c.name, process) not in self._state.done]
+                if cases:
+                    self._pass(process, cases)
+        finally:
+            self._emit({"event": "end", "wall_s": time.monotonic() - start})
+
+    def _pass(self, process: int, cases: list[Case]) -> None:
+        """Everything once, in fresh processes: part of the noise belongs to the process."""
+        self._session.launch()
+        # The oracle computes while the frameworks import: nothing is being timed yet.
+        for case in cases:
+            self._ask_oracle(case)
+        greetings = self._session.greetings()
+        self._welcome(greetings)
+        if process == 0:
+            self._measure_limits({c.dtype for c in self._plan.cases})
+        for case in cases:
+            self._case(case, process)
+            self._emit({"event": "case", "case": case.name, "process": process})
+
+    def _welcome(self, greetings: dict[str, Greeting]) -> None:
+        for greeting in greetings.values():
+            if greeting.status is not Status.OK and greeting.framework in self._plan.asked:
+                raise UsageError(greeting.reason)
+            before = self._state.greetings.get(greeting.framework)
+            if before and before["version"] != greeting.version and greeting.status is Status.OK:
+                raise UsageError(f"the run began with {before['version']}, here is {greeting.version}; start a new run")
+            self._emit(
+                {
+                    "event": "greeting",
+                    "framework": greeting.framework,
+                    "status": greeting.status,
+                    "reason": greeting.reason,
+                    "version": greeting.version,
+                    "devices": list(greeting.devices),
+                    "settings": dict(greeting.settings),
+                    "import_s": greeting.import_s,
+                }
+            )
+        present = [g for g in greetings.values() if g.status is Status.OK]
+        if present and not any(self._plan.device in g.devices for g in present):
+            there = sorted({d for g in present for d in g.devices})
+            raise UsageError(f"no framework here finds a device {self._plan.device!r}; they find: {', '.join(there)}")
+
+    def _measure_limits(self, dtypes: set[str]) -> None:
+        """Each framework's matmul rate: what its attention could reach at best."""
+        for dtype in sorted(dtypes):
+            for framework in self._plan.frameworks:
+                if framework not in self._session:
+                    continue
+                size = _MATMUL_SIZE if dtype in ("float32", "float64") else _MATMUL_SIZE // 2
+                fields: dict[str, Any] = {
+                    "size": size,
+                    "dtype": dtype,
+                    "device": self._plan.device,
+                    "seconds": _MATMUL_S,
+                }
+                try:
+                    answer = self._session.ask(framework, "matmul", self._plan.time_limit_s, **fields)
+                except WorkerFailed:
+                    self._session.restart(framework)
+                    continue
+                if answer["status"] == Status.OK:
+                    gflops = {"framework": framework, "dtype": dtype, "gflops": answer["gflops"]}
+                    self._emit({"event": "matmul", **gflops})
+        for handicap in find_handicaps():
+            self._emit({"event": "handicap", **handicap})
+
+    def _case(self, case: Case, process: int) -> None:
+        """One case in one process: prepare, take turns, check again."""
+        ready: dict[CellKey, float] = {}
+        for cell in self._plan.cells(case):
+            if self._state.cells[cell].status is None:
+                self._prepare(case, cell, ready)
+        self._take_turns(case, process, ready)
+        for cell in list(ready):
+            if cell in ready:
+                seeds: dict[str, Any] = {"seed": self._plan.seed, "fresh_seed": self._plan.seed + 1}
+                files = {"expected": str(self._file(case, 0)), "fresh_expected": str(self._file(case, 1))}
+                self._attempt(case, cell, ready, "recheck", **seeds, **files)
+        for framework in {cell.framework for cell in ready} & set(self._plan.frameworks):
+            self._session.ask(framework, "release", self._plan.time_limit_s)
+
+    def _prepare(self, case: Case, cell: CellKey, ready: dict[CellKey, float]) -> None:
+        if cell.framework not in self._session:
+            told = self._state.greetings[cell.framework]
+            self._failed(cell, told["status"], told["reason"])
+            return
+        fields: dict[str, Any] = {"case": case.to_dict(), "implementation": cell.implementation, "device": cell.device}
+        fields |= {"seed": self._plan.seed, "expected": str(self._file(case, 0))}
+        answer = self._attempt(case, cell, ready, "prepare", **fields)
+        if answer is not None:
+            facts = {k: v for k, v in answer.items() if k not in ("status", "reason")}
+            ready[cell] = facts["per_call_s"]
+            self._emit({"event": "prepared", **_name(cell), "facts": facts})
+
+    def _take_turns(self, case: Case, process: int, ready: dict[CellKey, float]) -> None:
+        """Rounds of one block each, in random order: drift and neighbours hit all alike."""
+        for block in range(self._plan.blocks):
+            turn = list(ready)
+            self._random.shuffle(turn)
+            for cell in turn:
+                # A call of seconds needs no six blocks to be told from its neighbours.
+                if cell not in ready or (ready[cell] > _SLOW_CALL_S and block >= max(2, self._plan.blocks // 2)):
+                    continue
+                calls = max(1, round(self._plan.block_s / ready[cell]))
+                answer = self._attempt(case, cell, ready, "block", calls=calls)
+                if answer is None:
+                    continue
+                seconds = answer["seconds"]
+                place = {"process": process, "block": block, "order": self._order, "calls": calls, "seconds": seconds}
+                self._emit({"event": "block", **_name(cell), **place})
+                self._order += 1
+
+    def _attempt(
+        self, case: Case, cell: CellKey, ready: dict[CellKey, float], op: str, /, **fields: Any
+    ) -> Message | None:
+        """Ask a cell's worker; a failure becomes the cell's row and, if the worker is gone, its other cells move on."""
+        try:
+            answer = self._session.ask(cell.framework, op, self._plan.time_limit_s, cell=str(cell), **fields)
+        except WorkerFailed as failure:
+            ready.pop(cell, None)
+            self._failed(cell, failure.status, f"in {op}: {failure.reason}")
+            self._revive(case, cell.framework, ready)
+            return None
+        if answer["status"] == Status.OK:
+            return answer
+        ready.pop(cell, None)
+        self._failed(cell, answer["status"], answer["reason"])
+        return None
+
+    def _revive(self, case: Case, framework: str, ready: dict[CellKey, float]) -> None:
+        """A new worker in place of a dead one, with the cells that the dead one held and did not die of."""
+        lost = [cell for cell in ready if cell.framework == framework]
+        for cell in lost:
+            del ready[cell]
+        try:
+            self._session.restart(framework)
+        except WorkerFailed as failure:
+            told = {"status": failure.status, "reason": f"its worker did not come back: {failure.reason}"}
+            self._emit(
+                {"event": "greeting", "framework": framework, "version": "", "devices": [], "settings": {}, **told}
+            )
+        for cell in lost:
+            self._prepare(case, cell, ready)
+
+    def _ask_oracle(self, case: Case) -> None:
+        """The oracle's answer for the inputs that are timed and for the fresh ones; computed once, whatever the process."""
+        for extra in (0, 1):
+            file = self._file(case, extra)
+            if file.exists():
+                continue
+            fields = {"case": case.to_dict(), "seed": self._plan.seed + extra, "file": str(file)}
+            answer = self._session.oracle(_ORACLE_LIMIT_S, **fields)
+            if answer["status"] != Status.OK:
+                raise WorkerFailed(Status(answer["status"]), f"the oracle failed on {case.name}: {answer['reason']}")
+            if extra == 0:
+                told = {k: v for k, v in answer.items() if k not in ("status", "reason")}
+                self._emit({"event": "oracle", "case": case.name, **told})
+
+    def _file(self, case: Case, extra: int) -> Path:
+        place = self._plan.cases.index(case)
+        return self._session.folder / f"{place}-{extra}.npz"
+
+    def _failed(self, cell: CellKey, status: str, reason: str) -> None:
+        self._emit({"event": "failed", **_name(cell), "status": str(status), "reason": reason})
+
+
+def _name(cell: CellKey) -> Event:
+    return {"case": cell.case, "implementation": cell.implementation, "device": cell.device}

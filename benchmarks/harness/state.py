@@ -1,0 +1,91 @@
+"""What is known of a run so far, folded from its events: the same fold serves the live run, the journal and --resume."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.plan import CellKey
+from benchmarks.records import Status
+
+Event = dict[str, Any]
+
+
+@dataclass(slots=True)
+class CellState:
+    """One cell: its failure, or its facts and blocks."""
+
+    status: Status | None = None
+    """None until it has failed or finished."""
+    reason: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    blocks: dict[int, list[tuple[int, int, int, float]]] = field(default_factory=lambda: defaultdict(list))
+    """Process -> (block, order, calls, seconds)."""
+
+
+@dataclass(slots=True)
+class State:
+    """A run so far."""
+
+    cells: dict[CellKey, CellState] = field(default_factory=lambda: defaultdict(CellState))
+    cases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the oracle said of each case: naive_error, flops, flops_conventional, bytes."""
+    done: set[tuple[str, int]] = field(default_factory=set)
+    """(case, process) that are complete."""
+    greetings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The latest of each framework."""
+    matmul_gflops: dict[str, dict[str, float]] = field(default_factory=dict)
+    """dtype -> framework -> best rate."""
+    handicaps: list[dict[str, Any]] = field(default_factory=list)
+    wall_s: float = 0.0
+    timed_s: float = 0.0
+
+    def apply(self, event: Event) -> None:
+        """Take one event in. Unknown kinds are ignored: a newer journal may have more."""
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is not None:
+            handler(event)
+
+    def _on_greeting(self, event: Event) -> None:
+        self.greetings[event["framework"]] = event
+
+    def _on_matmul(self, event: Event) -> None:
+        self.matmul_gflops.setdefault(event["dtype"], {})[event["framework"]] = event["gflops"]
+
+    def _on_handicap(self, event: Event) -> None:
+        self.handicaps.append(event)
+
+    def _on_oracle(self, event: Event) -> None:
+        self.cases[event["case"]] = event
+
+    def _on_prepared(self, event: Event) -> None:
+        cell = self.cells[key(event)]
+        # The first process tells the cold first call; later ones find warm caches.
+        cell.facts = {**event["facts"], **({"first_call_s": cell.facts["first_call_s"]} if cell.facts else {})}
+
+    def _on_block(self, event: Event) -> None:
+        place = (event["block"], event["order"], event["calls"], event["seconds"])
+        self.cells[key(event)].blocks[event["process"]].append(place)
+        self.timed_s += event["seconds"]
+
+    def _on_failed(self, event: Event) -> None:
+        cell = self.cells[key(event)]
+        cell.status, cell.reason = Status(event["status"]), event["reason"]
+
+    def _on_case(self, event: Event) -> None:
+        self.done.add((event["case"], event["process"]))
+
+    def _on_end(self, event: Event) -> None:
+        self.wall_s += event["wall_s"]
+
+    def drop_unfinished(self) -> None:
+        """Forget the blocks of (case, process) pairs that were interrupted: --resume measures those again, whole."""
+        for place, cell in self.cells.items():
+            for process in [p for p in cell.blocks if (place.case, p) not in self.done]:
+                del cell.blocks[process]
+
+
+def key(event: Event) -> CellKey:
+    """The cell that an event is about."""
+    return CellKey(event["case"], event["implementation"], event["device"])

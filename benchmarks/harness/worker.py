@@ -1,0 +1,231 @@
+"""The process that measures: serves one framework (or, without one, the oracle) until its parent goes away.
+
+Started by benchmarks.harness.process as `python -m benchmarks.harness.worker`, with a socket's file descriptor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import backends
+from backends import registry
+from backends.interface import Framework, KernelMismatch, Unsupported
+from benchmarks.cases import Case
+from benchmarks.harness import oracle, protocol
+from benchmarks.harness.cell import Cell, Incorrect, time_calls
+from benchmarks.harness.protocol import Message
+from benchmarks.records import Status
+
+if TYPE_CHECKING:
+    from backends.accuracy import Expected
+    from backends.problem import Inputs
+
+_MEMORY_WORDS = (
+    "out of memory",
+    "resource_exhausted",
+    "resource exhausted",
+    "can't allocate",
+    "failed to allocate",
+    "bad_alloc",
+)
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies, frozen or not. Elsewhere the closed socket ends it."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def status_of(error: BaseException) -> Status:
+    """The status that an exception stands for."""
+    if isinstance(error, Unsupported):
+        return Status.UNSUPPORTED
+    if isinstance(error, Incorrect):
+        return Status.INCORRECT
+    if isinstance(error, backends.MissingFramework):
+        return Status.NOT_INSTALLED
+    text = f"{type(error).__name__} {error}".lower()
+    if isinstance(error, MemoryError) or any(word in text for word in _MEMORY_WORDS):
+        return Status.OUT_OF_MEMORY
+    return Status.ERROR
+
+
+def told(error: BaseException) -> str:
+    """An exception in one line: what it says, with its type where that is not one of ours."""
+    line = " ".join(str(error).split())[:400]
+    ours = (
+        Unsupported,
+        Incorrect,
+        KernelMismatch,
+        backends.MissingFramework,
+        backends.BrokenFramework,
+        backends.PluginError,
+    )
+    return line if isinstance(error, ours) and line else f"{type(error).__name__}: {line}".rstrip(": ")
+
+
+class Server:
+    """Answers the parent's requests, one at a time. Every public method is an op and returns the fields of its answer."""
+
+    def __init__(self, framework: str | None, plugins: list[str]) -> None:
+        self._name = framework
+        self._plugins = plugins
+        self._framework: Framework | None = None
+        self._cells: dict[str, Cell] = {}
+        self._inputs: dict[tuple[str, int], Inputs] = {}
+        self._expected: dict[str, Expected] = {}
+
+    def hello(self) -> Message:
+        """Import the framework and the plug-ins; say what is here."""
+        start = time.perf_counter()
+        if self._name is not None:
+            self._framework = registry.load(self._name)
+        import_s = time.perf_counter() - start
+        plugged = [id for path in self._plugins for id in registry.load_plugin(path)]
+        if self._framework is None:
+            return {"import_s": import_s, "plugins": plugged}
+        return {
+            "import_s": import_s,
+            "plugins": plugged,
+            "version": self._framework.version(),
+            "devices": list(self._framework.devices()),
+            "settings": self._framework.settings(),
+        }
+
+    def oracle(self, case: dict[str, Any], seed: int, file: str) -> Message:
+        """Compute the oracle's answer into a file."""
+        return oracle.compute(Case.from_dict(case), seed, Path(file))
+
+    def prepare(
+        self, cell: str, case: dict[str, Any], implementation: str, device: str, seed: int, expected: str
+    ) -> Message:
+        """Set up and check one cell."""
+        problem = Case.from_dict(case)
+        chosen = registry.implementations(self._name)[implementation]
+        inputs = self._inputs_of(problem, seed)
+        made = Cell.prepare(problem, chosen, self._loaded(), device, inputs, self._expected_of(expected))
+        self._cells[cell] = made
+        return {
+            "first_call_s": made.first_call_s,
+            "per_call_s": made.per_call_s,
+            "lowered": list(made.prepared.lowered),
+            "kernel": made.kernel,
+            "layout": chosen.layout,
+            "jit": chosen.compile or "eager",
+            "max_abs_error": made.judgement.max_abs_error,
+            "error_over_bound": made.judgement.error_over_bound,
+        }
+
+    def block(self, cell: str, calls: int) -> Message:
+        """Time one block."""
+        return {"seconds": self._cells[cell].block(calls)}
+
+    def recheck(self, cell: str, seed: int, expected: str, fresh_seed: int, fresh_expected: str) -> Message:
+        """Check a cell again after it was timed."""
+        made = self._cells[cell]
+        made.recheck(
+            self._inputs_of(made.case, seed),
+            self._expected_of(expected),
+            self._inputs_of(made.case, fresh_seed),
+            self._expected_of(fresh_expected),
+        )
+        return {}
+
+    def release(self) -> Message:
+        """Forget all cells and their arrays."""
+        self._cells.clear()
+        self._inputs.clear()
+        self._expected.clear()
+        gc.collect()
+        return {}
+
+    def matmul(self, size: int, dtype: str, device: str, seconds: float) -> Message:
+        """The framework's matmul rate: the best of several calls, in GFLOP/s."""
+        framework = self._loaded()
+        call = framework.matmul(size, dtype, device)
+        best, spent, calls = float("inf"), 0.0, 0
+        time_calls(call, framework.barrier, 1)
+        while spent < seconds or calls < 3:
+            took = time_calls(call, framework.barrier, 1)
+            best, spent, calls = min(best, took), spent + took, calls + 1
+            if took > seconds:
+                break
+        return {"gflops": 2 * size**3 / best / 1e9}
+
+    def conformance(self, implementation: str, device: str, probes: list[str], limit_s: float) -> Message:
+        """Run conformance probes on one implementation; see benchmarks.conformance."""
+        from benchmarks.conformance import probing
+
+        chosen = registry.implementations(self._name)[implementation]
+        return {"results": probing.run(chosen, self._loaded(), device, probes, limit_s)}
+
+    def _loaded(self) -> Framework:
+        if self._framework is None:
+            raise RuntimeError("this worker serves no framework")
+        return self._framework
+
+    def _inputs_of(self, case: Case, seed: int) -> Inputs:
+        from benchmarks import inputs
+
+        if (case.name, seed) not in self._inputs:
+            self._inputs[case.name, seed] = inputs.make(case, seed)
+        return self._inputs[case.name, seed]
+
+    def _expected_of(self, file: str) -> Expected:
+        if file not in self._expected:
+            self._expected[file] = oracle.read(Path(file))
+        return self._expected[file]
+
+
+OPS = ("hello", "oracle", "prepare", "block", "recheck", "release", "matmul", "conformance")
+
+
+def answer(server: Server, request: Message) -> Message:
+    """Run one request; whatever goes wrong becomes a status with its reason, and the traceback goes to the log."""
+    op = request.pop("op")
+    method: Callable[..., Message] = getattr(server, op)
+    # A cycle collection inside a block would be timed as attention.
+    gc.disable()
+    try:
+        return {"status": Status.OK, "reason": "", **method(**request)}
+    except Exception as error:  # noqa: BLE001 - foreign code may raise anything: recorded as a status with its reason
+        traceback.print_exc()
+        return {"status": status_of(error), "reason": told(error)}
+    finally:
+        gc.enable()
+
+
+def serve(connection: Connection, server: Server) -> None:
+    """Answer until the parent closes the connection."""
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            protocol.send(connection, answer(server, protocol.receive(connection)))
+            sys.stderr.flush()
+
+
+def main() -> None:
+    """Entry point of the process."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--framework")
+    parser.add_argument("--plugin", action="append", default=[])
+    arguments = parser.parse_args()
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(Connection(arguments.fd), Server(arguments.framework, arguments.plugin))
+
+
+if __name__ == "__main__":
+    main()

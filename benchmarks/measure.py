@@ -1,0 +1,97 @@
+"""A whole run, from a plan to a finished folder: sessions, journal, state, and results whatever happens on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.errors import UsageError
+from benchmarks.harness.environment import fingerprint
+from benchmarks.harness.schedule import Scheduler
+from benchmarks.harness.session import Session, greet
+from benchmarks.harness.state import Event, State
+from benchmarks.plan import Plan
+from benchmarks.results import to_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from benchmarks.records import Record
+    from benchmarks.run_folder import RunFolder
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A run that has ended."""
+
+    records: list[Record]
+    state: State
+    interrupted: bool
+
+
+def measure(plan: Plan, folder: RunFolder, state: State, show: Callable[[Event], None]) -> Outcome:
+    """Run what the state lacks. On Ctrl-C, what was measured is written all the same."""
+    interrupted = False
+
+    def emit(event: Event) -> None:
+        folder.append(event)
+        state.apply(event)
+        show(event)
+
+    logs = folder.path / "logs"
+    logs.mkdir(exist_ok=True)
+    plugins: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    for framework, path in plan.plugins:
+        plugins[framework] += (path,)
+    if not folder.environment():
+        folder.write_environment(fingerprint())
+    with Session(plan.frameworks, log=logs, plugins=plugins) as session:
+        try:
+            Scheduler(plan, session, state, emit).run()
+        except KeyboardInterrupt:
+            interrupted = True
+    folder.write_environment(_environment(state))
+    records = to_records(plan, state, folder.run_id)
+    folder.write_results(records, state)
+    folder.close()
+    return Outcome(records, state, interrupted)
+
+
+def _environment(state: State) -> dict[str, object]:
+    greetings = {}
+    for framework, told in state.greetings.items():
+        greetings[framework] = greet(framework, told)
+    found = fingerprint(greetings)
+    found["matmul_gflops"] = state.matmul_gflops
+    found["handicaps"] = [{k: v for k, v in h.items() if k != "event"} for h in state.handicaps]
+    found["wall_s"], found["timed_s"] = round(state.wall_s, 3), round(state.timed_s, 3)
+    return found
+
+
+def check_resumable(folder: RunFolder) -> None:
+    """UsageError, naming the difference, where a run would go on under other conditions than it began."""
+    began = folder.environment()
+    now = fingerprint()
+    for name in ("machine", "variables", "python"):
+        if began and began.get(name) != now[name]:
+            raise UsageError(
+                f"{folder.path} began with another {name}: {began.get(name)} then, {now[name]} now; start anew"
+            )
+
+
+def remove_if_empty(path: Path) -> None:
+    """Take away a folder in which nothing was measured: a mistake in the request leaves nothing half-written."""
+    for name in ("journal.jsonl", "plan.json"):
+        with contextlib.suppress(OSError):
+            (path / name).unlink()
+    logs = path / "logs"
+    if logs.is_dir():
+        for log in logs.iterdir():
+            log.unlink()
+        logs.rmdir()
+    with contextlib.suppress(OSError):
+        os.rmdir(path)  # noqa: PTH106 - refuses a folder that holds anything else, as it should

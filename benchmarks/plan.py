@@ -1,0 +1,136 @@
+"""What a run is asked to do, resolved: which cases, which implementations, on which device, for how long."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from backends import registry
+from benchmarks import suites
+from benchmarks.cases import Case
+from benchmarks.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PASSES = ("forward",)
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CellKey:
+    """What identifies a cell within a run, for now always of the forward pass."""
+
+    case: str
+    implementation: str
+    device: str
+
+    @property
+    def framework(self) -> str:
+        """The part of the implementation's id before the slash."""
+        return self.implementation.partition("/")[0]
+
+    def __str__(self) -> str:
+        return f"{self.case} {self.implementation} {self.device}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A resolved request."""
+
+    suite: str
+    cases: tuple[Case, ...]
+    implementations: tuple[str, ...]
+    device: str = "cpu"
+    plugins: tuple[tuple[str, str], ...] = ()
+    """(framework, absolute path of the file) for each worker that loads a plug-in."""
+    asked: tuple[str, ...] = ()
+    """Frameworks that were asked for by name: they must load."""
+    processes: int = 2
+    blocks: int = 6
+    """Timed blocks of each cell in each process."""
+    block_s: float = 0.06
+    seed: int = 0
+    time_limit_s: float = 180.0
+    """For each step of a cell: prepare (with compiling), block, recheck."""
+
+    @property
+    def frameworks(self) -> tuple[str, ...]:
+        """Those that are needed, in registry order."""
+        return tuple(dict.fromkeys(i.partition("/")[0] for i in self.implementations))
+
+    def cells(self, case: Case) -> list[CellKey]:
+        """The cells of a case."""
+        return [CellKey(case.name, implementation, self.device) for implementation in self.implementations]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the run folder."""
+        return {**dataclasses.asdict(self), "cases": [c.to_dict() for c in self.cases]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Plan:
+        """The inverse of to_dict, also after a trip through JSON."""
+        lists = {"implementations": tuple(data["implementations"]), "asked": tuple(data["asked"])}
+        plugins = tuple((framework, path) for framework, path in data["plugins"])
+        return cls(**{**data, **lists, "plugins": plugins, "cases": tuple(Case.from_dict(c) for c in data["cases"])})
+
+
+def select_cases(suite: str, patterns: Sequence[str]) -> tuple[Case, ...]:
+    """The cases of a suite whose names match one of the globs. UsageError where none does."""
+    try:
+        cases = suites.load(suite)
+    except KeyError as error:
+        raise UsageError(str(error.args[0])) from None
+    if not patterns:
+        return cases
+    for pattern in patterns:
+        if not any(fnmatchcase(c.name, pattern) for c in cases):
+            raise UsageError(
+                f"no case of suite {suite!r} matches {pattern!r}; there are: {', '.join(c.name for c in cases)}"
+            )
+    return tuple(c for c in cases if any(fnmatchcase(c.name, p) for p in patterns))
+
+
+def select_implementations(
+    frameworks: Sequence[str], patterns: Sequence[str], device: str, plugged: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Ids that match, of those that run on the device at all. UsageError where a filter matches nothing.
+
+    `plugged` are the ids that plug-ins define; what the device rules out is left out unless it was named exactly.
+    """
+    for framework in frameworks:
+        if framework not in registry.names():
+            raise UsageError(f"unknown framework {framework!r}, expected one of {', '.join(registry.names())}")
+    known = {id: i.devices for id, i in registry.implementations().items()}
+    known |= {id: DEVICES for id in plugged if id not in known}
+    wanted = [id for id in known if not frameworks or id.partition("/")[0] in frameworks]
+    for pattern in patterns:
+        if not any(fnmatchcase(id, pattern) for id in wanted):
+            raise UsageError(f"no implementation matches {pattern!r}; there are: {', '.join(wanted)}")
+    chosen = [id for id in wanted if not patterns or any(fnmatchcase(id, p) for p in patterns)]
+    able = tuple(id for id in chosen if device in known[id] or id in patterns)
+    if not able:
+        raise UsageError(f"none of the chosen implementations runs on {device}: {', '.join(chosen)}")
+    return able
+
+
+def check_device(device: str) -> None:
+    """UsageError for a device that this program does not know."""
+    if device not in DEVICES:
+        raise UsageError(f"unknown device {device!r}, expected one of {', '.join(DEVICES)}")
+
+
+def asked_frameworks(frameworks: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """The frameworks that the user named: with --framework, or before the slash of an --implementation."""
+    named = [p.partition("/")[0] for p in patterns]
+    return tuple(dict.fromkeys([*frameworks, *(n for n in named if n in registry.names())]))
+
+
+def check_installed(frameworks: Sequence[str]) -> None:
+    """UsageError for a framework that was asked for and is not installed, before anything is started."""
+    for framework in frameworks:
+        if registry.installed_version(framework) is None:
+            command = registry.install_command(framework)
+            raise UsageError(f"framework {framework} was asked for and is not installed; install it: {command}")

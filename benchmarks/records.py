@@ -1,0 +1,226 @@
+"""One row of summary.csv, its schema, and the reading and writing of it. A result file is data: reading one runs no code."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.errors import UnreadableResults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from benchmarks.cases import Case
+
+SCHEMA_VERSION = 1
+"""1: the first. A reader refuses versions that it does not know."""
+
+
+class Status(StrEnum):
+    """How a cell ended. Only OK carries a time."""
+
+    OK = "ok"
+    INCORRECT = "incorrect"
+    UNSUPPORTED = "unsupported"
+    NOT_INSTALLED = "not_installed"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    CRASHED = "crashed"
+
+
+FAILURES = frozenset(Status) - {Status.OK, Status.UNSUPPORTED, Status.NOT_INSTALLED}
+"""What makes a run exit with 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One cell: case x implementation x device x pass. The order of the fields is the order of the columns."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    suite: str
+    case: str
+    framework: str
+    implementation: str
+    device: str
+    dtype: str
+    pass_: str = "forward"  # noqa: S105 - the pass of a cell, not a password
+    """Column `pass`."""
+    B: int
+    T: int
+    S: int
+    N: int
+    K: int
+    H: int
+    V: int
+    causal: str = ""
+    window: str = ""
+    softcap: float | None = None
+    scale: float | None = None
+    mask: str = ""
+    bias: str = ""
+    kv_lengths: str = ""
+    status: Status
+    reason: str = ""
+    """Why the status is not ok, in one line."""
+    median_s: float | None = None
+    """Median over all blocks of the seconds per call."""
+    ci_low_s: float | None = None
+    ci_high_s: float | None = None
+    """95 % interval of the median, over processes and blocks."""
+    min_s: float | None = None
+    q25_s: float | None = None
+    q75_s: float | None = None
+    samples: int | None = None
+    """Timed calls."""
+    blocks: int | None = None
+    processes: int | None = None
+    first_call_s: float | None = None
+    """The first call in a fresh process, with tracing and compiling; not part of the median."""
+    gflops: float | None = None
+    """Counting the visible pairs only."""
+    gflops_conventional: float | None = None
+    """Counting as the FlashAttention papers do: all pairs, halved if causal."""
+    gb_per_s: float | None = None
+    """Query, key, value, mask, bias and output, each moved once."""
+    peak_fraction: float | None = None
+    """gflops over the best matmul rate that any framework reached in this dtype in this run."""
+    peak_memory_bytes: int | None = None
+    max_abs_error: float | None = None
+    error_over_bound: float | None = None
+    error_over_naive: float | None = None
+    """Largest error over that of the textbook computation in the same dtype (FlashAttention's rule: at most 2)."""
+    speedup: float | None = None
+    """Median of the framework's naive implementation over this one's."""
+    noise_floor: float | None = None
+    threads: str = ""
+    layout: str = ""
+    matmul_precision: str = ""
+    jit: str = ""
+    """Compile mode, or eager."""
+    lowered: str = ""
+    """Semantics expressed through the mask or bias before the clock."""
+    kernel: str = ""
+    """What the profiler or the compiler says has run."""
+
+    def __post_init__(self) -> None:
+        timed = self.median_s is not None
+        if timed != (self.status is Status.OK):
+            raise ValueError(
+                f"{self.key}: status {self.status} with median_s={self.median_s}: only ok rows carry a time"
+            )
+        if self.median_s is not None and not (math.isfinite(self.median_s) and self.median_s > 0):
+            raise ValueError(f"{self.key}: median_s={self.median_s}, expected a number above 0")
+        if self.status is not Status.OK and not self.reason:
+            raise ValueError(f"{self.key}: status {self.status} without a reason")
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What identifies a cell within a run."""
+        return (self.case, self.implementation, self.device, self.pass_)
+
+
+def _column(name: str) -> str:
+    return name.rstrip("_")
+
+
+COLUMNS = tuple(_column(f.name) for f in dataclasses.fields(Record))
+_REQUIRED = frozenset(_column(f.name) for f in dataclasses.fields(Record) if f.default is dataclasses.MISSING)
+
+
+def describe(case: Case) -> dict[str, Any]:
+    """The columns that follow from the case."""
+    semantics = case.semantics
+    window = "" if semantics.window is None else ":".join("" if w is None else str(w) for w in semantics.window)
+    return {
+        "case": case.name,
+        "dtype": case.dtype,
+        **dataclasses.asdict(case.shape),
+        "causal": semantics.causal or "",
+        "window": window,
+        "softcap": semantics.softcap,
+        "scale": semantics.scale,
+        "mask": case.mask or "",
+        "bias": case.bias or "",
+        "kv_lengths": "" if case.kv_lengths is None else " ".join(map(str, case.kv_lengths)),
+    }
+
+
+def to_csv(records: Iterable[Record]) -> str:
+    """Summary.csv as text: floats with nine significant digits, empty for what was not measured."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for record in records:
+        values = (getattr(record, field.name) for field in dataclasses.fields(Record))
+        writer.writerow([_cell(value) for value in values])
+    return out.getvalue()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    text = str(value)
+    # A spreadsheet would run what starts like a formula; reasons and kernels come from foreign code.
+    return (
+        f"'{text}"
+        if text[:1] in ("=", "+", "@", "\t", "\r") or (text[:1] == "-" and not isinstance(value, int))
+        else text
+    )
+
+
+_PARSERS = {"int": int, "float": float}
+
+
+def from_csv(text: str, where: str) -> list[Record]:
+    """Records of a summary.csv. UnreadableResults says what is wrong and on which line."""
+    reader = csv.DictReader(io.StringIO(text))
+    try:
+        header = reader.fieldnames
+        if not header:
+            raise UnreadableResults(f"{where} is empty, expected a summary.csv with a header line")
+        if "schema_version" not in header:
+            raise UnreadableResults(f"{where} has no column schema_version: it is not a summary.csv")
+        if missing := sorted(_REQUIRED - set(header)):
+            raise UnreadableResults(f"{where} lacks the column {missing[0]}")
+        return [_record(row, f"{where}, line {number}") for number, row in enumerate(reader, start=2)]
+    except csv.Error as error:
+        raise UnreadableResults(f"{where}: {error}") from error
+
+
+def _record(row: dict[str, str], where: str) -> Record:
+    if row.get("schema_version") != str(SCHEMA_VERSION):
+        raise UnreadableResults(f"{where}: schema_version {row.get('schema_version')!r}, expected {SCHEMA_VERSION}")
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(Record):
+        text = row.get(_column(field.name)) or ""
+        kind = str(field.type).partition(" |")[0]
+        try:
+            if kind in _PARSERS:
+                values[field.name] = None if text == "" and "None" in str(field.type) else _PARSERS[kind](text)
+            else:
+                values[field.name] = Status(text) if kind == "Status" else text
+        except ValueError as error:
+            raise UnreadableResults(f"{where}: {_column(field.name)}={text!r}, expected {kind}") from error
+    try:
+        return Record(**values)
+    except ValueError as error:
+        raise UnreadableResults(f"{where}: {error}") from error
+
+
+def read(path: Path) -> list[Record]:
+    """Records of a run folder or a summary.csv."""
+    file = path / "summary.csv" if path.is_dir() else path
+    try:
+        return from_csv(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableResults(f"{file} cannot be read: {error}") from error

@@ -1,0 +1,63 @@
+"""The conformance matrix in the terminal, and in a few lines what does not conform."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.conformance.check import BAD
+from benchmarks.conformance.probes import BY_NAME
+from benchmarks.conformance.probing import Verdict
+from benchmarks.reports.text import harmless
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from benchmarks.conformance.check import Matrix
+
+MARKS = {
+    Verdict.PASS: ("+", "green"),
+    Verdict.REFUSED: (".", "dim"),
+    Verdict.DEVIATES: ("d", "yellow"),
+    Verdict.FAIL: ("X", "bold red"),
+    Verdict.ERROR: ("E", "bold red"),
+}
+LEGEND = "+ conforms   . refuses, with a reason   d deviates, as declared   X wrong or undeclared   E error"
+
+
+def matrix_table(matrix: Matrix) -> RenderableType:
+    """Implementations down, probes across, one letter each; the probes' names stand upright to fit the width."""
+    names = matrix.probes
+    height = max(len(name) for name in names)
+    lines = [
+        Text(" " * 29 + "  ".join(name.rjust(height)[row] for name in names), style="dim") for row in range(height)
+    ]
+    table = Table.grid(padding=0)
+    for line in lines:
+        table.add_row(line)
+    for implementation in matrix.implementations:
+        line = Text(implementation[:27].ljust(29))
+        for name in names:
+            mark, style = MARKS[matrix.answers[implementation, name].verdict]
+            line.append(mark + "  ", style=style)
+        table.add_row(line)
+    table.add_row(Text(LEGEND, style="dim"))
+    return table
+
+
+def summary_lines(matrix: Matrix) -> list[Text]:
+    """What failed, in full; what deviates; and the count."""
+    bad = [a for a in matrix.answers.values() if a.verdict in BAD]
+    lines = [
+        Text(f"{a.implementation}  {a.probe} ({BY_NAME[a.probe].says}): {harmless(a.reason)}", style="red") for a in bad
+    ]
+    declared = [a for a in matrix.answers.values() if a.verdict is Verdict.DEVIATES]
+    lines += [Text(f"{a.implementation}  {a.probe}: {harmless(a.reason)} (declared)", style="yellow") for a in declared]
+    counts = {verdict: sum(a.verdict is verdict for a in matrix.answers.values()) for verdict in Verdict}
+    words = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    lines.append(
+        Text(f"{len(matrix.answers)} answers: {words}. " + ("Conforms." if matrix.conforms else "Does not conform."))
+    )
+    return lines

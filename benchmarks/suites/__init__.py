@@ -1,0 +1,30 @@
+"""Suites: named lists of cases, data and no code. One module each, with CASES and a line that says what it is for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.cases import Case
+
+SUITES = {
+    "smoke": "all frameworks, in less than a minute",
+    "default": "the main job: the shapes that models use, a few minutes on two cores",
+    "decode": "one new token over a growing cache",
+    "masks": "what masks, biases, windows and lengths cost",
+    "scaling": "self-attention from 128 keys upwards, doubling",
+    "llm": "prefill shapes of named models",
+    "flash": "the grid of the FlashAttention papers",
+    "full": "all of the above",
+}
+
+
+def load(name: str) -> tuple[Case, ...]:
+    """The cases of a suite. KeyError for an unknown one."""
+    if name not in SUITES:
+        raise KeyError(f"unknown suite {name!r}, expected one of {', '.join(SUITES)}")
+    if name == "full":
+        return tuple({c.name: c for suite in SUITES if suite != "full" for c in load(suite)}.values())
+    cases: tuple[Case, ...] = importlib.import_module(f"benchmarks.suites.{name}").CASES
+    return cases

@@ -1,0 +1,39 @@
+"""How much work a case is: exact operations over the visible pairs, the conventional count, and the bytes moved once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backends.visibility import count_pairs
+
+if TYPE_CHECKING:
+    from backends.problem import Inputs
+    from benchmarks.cases import Case
+
+ITEMSIZE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Of one forward pass."""
+
+    flops: int
+    """2 (H + V) for each visible pair of query and key: a multiply-add in each of the two products. No softmax."""
+    flops_conventional: int
+    """2 (H + V) B N T S, halved where causal (flash-attention, benchmarks/benchmark_flash_attention.py)."""
+    bytes: int
+    """Query, key, value, mask, bias and output, each once."""
+
+
+def count(case: Case, inputs: Inputs) -> Work:
+    """Count the work of a case on its inputs."""
+    shape = case.shape
+    pairs, _ = count_pairs(inputs, case.semantics)
+    per_pair = 2 * (shape.H + shape.V)
+    conventional = per_pair * shape.B * shape.N * shape.T * shape.S
+    item = ITEMSIZE[case.dtype]
+    moved = item * (inputs.query.size + inputs.key.size + inputs.value.size + shape.B * shape.T * shape.N * shape.V)
+    moved += 0 if inputs.mask is None else inputs.mask.size
+    moved += 0 if inputs.bias is None else item * inputs.bias.size
+    return Work(per_pair * pairs, conventional // 2 if case.semantics.causal else conventional, moved)

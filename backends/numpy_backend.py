@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from backends.accuracy import Roundoffs
 from backends.interface import Prepared, Unsupported, implementation
-from backends.problem import Inputs, Semantics
+from backends.problem import Inputs, Semantics, Window
 from backends.visibility import intervals, visible
 
 DTYPES = ("float64", "float32", "float16")
@@ -137,7 +138,7 @@ def naive(
     mask: Array | None = None,
     bias: Array | None = None,
     causal: str | None = None,
-    window: tuple[int | None, int | None] | None = None,
+    window: Window | None = None,
     softcap: float | None = None,
     scale: float | None = None,
     kv_lengths: Array | None = None,
@@ -174,7 +175,7 @@ def _seen(
     key: Array,
     mask: Array | None,
     causal: str | None,
-    window: tuple[int | None, int | None] | None,
+    window: Window | None,
     kv_lengths: Array | None,
 ) -> Array | None:
     """bool (b,n,T,S) of the visible pairs; None where every pair is visible."""
@@ -212,83 +213,119 @@ def blocked(
     mask: Array | None = None,
     bias: Array | None = None,
     causal: str | None = None,
-    window: tuple[int | None, int | None] | None = None,
+    window: Window | None = None,
     softcap: float | None = None,
     scale: float | None = None,
     kv_lengths: Array | None = None,
 ) -> Array:
     """Tiles with a running softmax, heads spread over threads; memory linear in T, hidden tiles skipped."""
-    B, N, T, H = query.shape
-    K, S, V = key.shape[1], key.shape[2], value.shape[3]
-    G = N // K
-    wide = np.result_type(query.dtype, np.float32)
-    factor = wide.type(H**-0.5 if scale is None else scale)
-    first, last = intervals(T, S, causal, window, kv_lengths)
-    first, last = np.broadcast_to(first, (B, T)), np.broadcast_to(last, (B, T))
-    out = np.empty((B, N, T, V), query.dtype)
-    tile = max(1, QUERY_TILE // G)
+    B, T = query.shape[0], query.shape[2]
+    first, last = intervals(T, key.shape[2], causal, window, kv_lengths)
+    walk = _Walk(
+        query,
+        key,
+        value,
+        mask,
+        bias,
+        np.broadcast_to(first, (B, T)),
+        np.broadcast_to(last, (B, T)),
+        softcap,
+        query.shape[3] ** -0.5 if scale is None else scale,
+        np.empty((*query.shape[:3], value.shape[3]), query.dtype),
+    )
+    walk.everywhere(careful=False)
+    hides = mask is not None or causal is not None or window is not None or kv_lengths is not None
+    if hides and not np.isfinite(walk.out).all():
+        walk.everywhere(careful=True)
+    return walk.out
 
-    def compute(b: int, k: int, start: int, careful: bool) -> None:
-        """One tile of query rows for all the query heads of one key/value head."""
-        rows, heads = slice(start, min(start + tile, T)), slice(k * G, (k + 1) * G)
-        q = query[b, heads, rows].astype(wide, copy=False) * factor
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One blocked attention: the arrays (BNTH), the interval of keys that each query row sees, and where the output goes."""
+
+    query: Array
+    key: Array
+    value: Array
+    mask: Array | None
+    bias: Array | None
+    first: Array
+    last: Array
+    softcap: float | None
+    scale: float
+    out: Array
+
+    def everywhere(self, *, careful: bool) -> None:
+        """Compute every tile of query rows. `careful` keeps NaN of hidden values out, at a cost."""
+        B, N, T, _ = self.query.shape
+        K = self.key.shape[1]
+        step = max(1, QUERY_TILE // (N // K))
+        tiles = [(b, k, start) for start in range(0, T, step) for b in range(B) for k in range(K)]
+        threads = min(_threads(), len(tiles))
+        if threads == 1:
+            for b, k, start in tiles:
+                self._rows(b, k, slice(start, min(start + step, T)), careful=careful)
+            return
+        with _one_blas_thread():
+            done = _pool(threads).map(
+                lambda tile: self._rows(tile[0], tile[1], slice(tile[2], min(tile[2] + step, T)), careful=careful),
+                tiles,
+            )
+            list(done)
+
+    def _rows(self, b: int, k: int, rows: slice, *, careful: bool) -> None:
+        """Some query rows of all the query heads that share key/value head k: FlashAttention's recurrence over its keys."""
+        G = self.query.shape[1] // self.key.shape[1]
+        heads = slice(k * G, (k + 1) * G)
+        wide = np.result_type(self.query.dtype, np.float32)
+        q = self.query[b, heads, rows].astype(wide, copy=False) * wide.type(self.scale)
         t = q.shape[1]
-        q = q.reshape(G * t, H)
-        low, high = first[b, rows], last[b, rows]
+        q = q.reshape(G * t, -1)
         highest = np.full((G * t, 1), -np.inf, wide)
         total = np.zeros((G * t, 1), wide)
-        sums = np.zeros((G * t, V), wide)
-        for s in range(max(0, int(low.min())), int(high.max()), KEY_TILE):
-            keys = slice(s, min(s + KEY_TILE, int(high.max())))
-            scores = q @ key[b, k, keys].astype(wide, copy=False).T
-            grid = scores.reshape(G, t, -1)
-            if softcap is not None:
-                grid = np.multiply(np.tanh(np.divide(grid, softcap, out=grid), out=grid), softcap, out=grid)
-            if bias is not None:
-                grid += _tile_of(bias, b, heads, rows, keys)
-            seen = None
-            if keys.start < low.max() or keys.stop > high.min():
-                at = np.arange(keys.start, keys.stop)
-                seen = ((at >= low[:, None]) & (at < high[:, None]))[None]
-            if mask is not None:
-                marked = _tile_of(mask, b, heads, rows, keys)
-                seen = marked if seen is None else seen & marked
-            if seen is not None:
-                np.copyto(grid, -np.inf, where=~seen)
+        sums = np.zeros((G * t, self.value.shape[3]), wide)
+        stop = int(self.last[b, rows].max())
+        for start in range(max(0, int(self.first[b, rows].min())), stop, KEY_TILE):
+            keys = slice(start, min(start + KEY_TILE, stop))
+            scores = q @ self.key[b, k, keys].astype(wide, copy=False).T
+            seen = self._adjust(scores.reshape(G, t, -1), b, heads, rows, keys)
             raised = np.maximum(highest, scores.max(axis=1, keepdims=True))
+            # A row that has seen no key yet is shifted by 0: exp(-inf - 0) is 0, where exp(-inf + inf) would be NaN.
             shift = np.where(np.isneginf(raised), wide.type(0), raised)
             scores -= shift
             weights = np.exp(scores, out=scores)
             correction = np.exp(highest - shift)
             total = total * correction + weights.sum(axis=1, keepdims=True)
             sums *= correction
-            v = value[b, k, keys].astype(wide, copy=False)
+            v = self.value[b, k, keys].astype(wide, copy=False)
             if careful and seen is not None:
-                sums += _without_leaks(grid[None], v[None, None], np.broadcast_to(seen, grid.shape)[None]).reshape(
-                    G * t, V
-                )
+                grid = weights.reshape(1, G, t, -1)
+                sums += _without_leaks(grid, v[None, None], np.broadcast_to(seen, grid.shape)).reshape(G * t, -1)
             else:
                 sums += weights @ v
             highest = raised
         sums /= np.where(total == 0, wide.type(1), total)
-        out[b, heads, rows] = sums.reshape(G, t, V)
+        self.out[b, heads, rows] = sums.reshape(G, t, -1)
 
-    def everything(careful: bool) -> None:
-        tiles = [(b, k, start, careful) for start in range(0, T, tile) for b in range(B) for k in range(K)]
-        threads = min(_threads(), len(tiles))
-        if threads == 1:
-            for place in tiles:
-                compute(*place)
-            return
-        with _one_blas_thread():
-            for _ in _pool(threads).map(lambda place: compute(*place), tiles):
-                pass
-
-    everything(careful=False)
-    hides = mask is not None or causal is not None or window is not None or kv_lengths is not None
-    if hides and not np.isfinite(out).all():
-        everything(careful=True)
-    return out
+    def _adjust(self, grid: Array, b: int, heads: slice, rows: slice, keys: slice) -> Array | None:
+        """Softcap, bias and mask on one tile of scores (heads, rows, keys), in place; what is seen, None = everything."""
+        if self.softcap is not None:
+            grid /= self.softcap
+            np.tanh(grid, out=grid)
+            grid *= self.softcap
+        if self.bias is not None:
+            grid += _tile_of(self.bias, b, heads, rows, keys)
+        low, high = self.first[b, rows], self.last[b, rows]
+        seen = None
+        if keys.start < low.max() or keys.stop > high.min():
+            at = np.arange(keys.start, keys.stop)
+            seen = ((at >= low[:, None]) & (at < high[:, None]))[None]
+        if self.mask is not None:
+            marked = _tile_of(self.mask, b, heads, rows, keys)
+            seen = marked if seen is None else seen & marked
+        if seen is not None:
+            np.copyto(grid, -np.inf, where=~seen)
+        return seen
 
 
 def _tile_of(array: Array, b: int, heads: slice, rows: slice, keys: slice) -> Array:

@@ -1,4 +1,7 @@
-"""From BTNH to an implementation's native layout and back. All of it happens before the clock starts or after it stops."""
+"""From BTNH to an implementation's native layout and back. All of it happens before the clock starts or after it stops.
+
+Always a copy: an implementation that writes into its inputs must not reach its neighbours' or the user's.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from backends.visibility import as_four
 
 
 def to_layout(inputs: Inputs, layout: str) -> Inputs:
-    """The same inputs with query, key, value contiguous in `layout`; mask and bias get their four axes (three in XTH).
+    """A copy with query, key, value contiguous in `layout`; mask and bias get their four axes (three in XTH).
 
     Raises Unsupported where the layout cannot express the problem: XTH has one key/value head for each query head.
     """
@@ -19,25 +22,25 @@ def to_layout(inputs: Inputs, layout: str) -> Inputs:
     arrays = [_convert(a, layout) for a in (inputs.query, inputs.key, inputs.value)]
     mask, bias = (None if a is None else _four(a, layout, inputs) for a in (inputs.mask, inputs.bias))
     lengths = inputs.kv_lengths
-    if layout == "XTH" and lengths is not None:
-        lengths = np.repeat(lengths, inputs.shape.N)
+    if lengths is not None:
+        lengths = np.repeat(lengths, inputs.shape.N if layout == "XTH" else 1)
     return Inputs(arrays[0], arrays[1], arrays[2], inputs.dtype, mask=mask, bias=bias, kv_lengths=lengths)
 
 
 def _convert(array: np.ndarray, layout: str) -> np.ndarray:
     if layout == "BTNH":
-        return np.ascontiguousarray(array)
-    heads_first = np.ascontiguousarray(array.transpose(0, 2, 1, 3))
+        return np.array(array, order="C")
+    heads_first = np.array(array.transpose(0, 2, 1, 3), order="C")
     return heads_first if layout == "BNTH" else heads_first.reshape(-1, *heads_first.shape[2:])
 
 
 def _four(array: np.ndarray, layout: str, inputs: Inputs) -> np.ndarray:
     four = as_four(array)
     if layout != "XTH":
-        return np.ascontiguousarray(four)
+        return np.array(four, order="C")
     shape = inputs.shape
     full = np.broadcast_to(four, (shape.B, shape.N, *four.shape[2:]))
-    return np.ascontiguousarray(full).reshape(-1, *four.shape[2:])
+    return np.array(full, order="C").reshape(-1, *four.shape[2:])
 
 
 def from_layout(out: np.ndarray, layout: str, heads: int) -> np.ndarray:

@@ -125,6 +125,7 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
     file = Path(path).resolve()
     if not file.is_file():
         raise PluginError(f"plug-in {str(path)!r} is not a file")
+    implementations()  # so that a plug-in cannot take an id of ours
     before = dict(registered())
     name = f"attnbench_plugin_{abs(hash(str(file)))}"
     spec = importlib.util.spec_from_file_location(name, file)

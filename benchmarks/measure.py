@@ -85,7 +85,7 @@ def check_resumable(folder: RunFolder) -> None:
 
 def remove_if_empty(path: Path) -> None:
     """Take away a folder in which nothing was measured: a mistake in the request leaves nothing half-written."""
-    for name in ("journal.jsonl", "plan.json"):
+    for name in ("journal.jsonl", "plan.json", "environment.json"):
         with contextlib.suppress(OSError):
             (path / name).unlink()
     logs = path / "logs"

@@ -76,7 +76,7 @@ def own_case(
     try:
         letters = parse_shape(shape)
         semantics = Semantics(causal, None if window is None else _window(window), softcap, scale)
-        lengths = None if kv_lengths is None else tuple(int(word) for word in kv_lengths.replace(",", " ").split())
+        lengths = None if kv_lengths is None else _lengths(kv_lengths)
         sizes = "-".join(f"{name.lower()}{getattr(letters, name)}" for name in "BTSNKHV")
         return Case(
             f"{sizes}-{dtype or 'float32'}",
@@ -90,8 +90,16 @@ def own_case(
         )
     except InvalidProblem as error:
         raise UsageError(str(error)) from None
-    except ValueError:
-        raise UsageError(f"--kv-lengths {kv_lengths!r}, expected whole numbers, one for each batch element") from None
+
+
+def _lengths(text: str) -> tuple[int, ...]:
+    """Whole numbers, separated by spaces or commas."""
+    from benchmarks.errors import UsageError
+
+    words = text.replace(",", " ").split()
+    if not words or not all(word.isdecimal() for word in words):
+        raise UsageError(f"--kv-lengths {text!r}, expected whole numbers, one for each batch element")
+    return tuple(map(int, words))
 
 
 def _window(text: str) -> tuple[int | None, int | None]:

@@ -78,7 +78,7 @@ class Worker:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    def send(self, op: str, **fields: Any) -> None:
+    def send(self, op: str, /, **fields: Any) -> None:
         """Send a request without waiting for the answer."""
         self.thaw()
         try:
@@ -97,7 +97,7 @@ class Worker:
         except (EOFError, OSError):
             raise self._failed(Status.CRASHED, self._obituary()) from None
 
-    def ask(self, op: str, limit_s: float, **fields: Any) -> protocol.Message:
+    def ask(self, op: str, limit_s: float, /, **fields: Any) -> protocol.Message:
         """Send a request and wait for its answer."""
         self.send(op, **fields)
         return self.receive(limit_s)

@@ -100,7 +100,7 @@ class Session:
     def __contains__(self, framework: str) -> bool:
         return framework in self._workers
 
-    def ask(self, framework: str, op: str, limit_s: float, **fields: Any) -> Message:
+    def ask(self, framework: str, op: str, limit_s: float, /, **fields: Any) -> Message:
         """Ask one worker while all others are frozen."""
         self.freeze(but=framework)
         try:
@@ -109,7 +109,7 @@ class Session:
             del self._workers[framework]
             raise
 
-    def oracle(self, limit_s: float, **fields: Any) -> Message:
+    def oracle(self, limit_s: float, /, **fields: Any) -> Message:
         """Ask the oracle's worker. Frameworks keep running: nothing is being timed then."""
         if self._oracle is None or not self._oracle.alive:
             self._oracle = Worker("oracle", self._log / "oracle.log", environment=self._environment)

@@ -1,0 +1,329 @@
+"""JAX: the textbook form eager and compiled, a chunked form whose memory is linear in T, and jax.nn on XLA and on cuDNN."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backends.accuracy import Roundoffs
+from backends.interface import FEATURES, Deviation, KernelMismatch, Prepared, Unsupported, implementation
+
+if TYPE_CHECKING:
+    import jax
+    import jax.numpy as jnp
+
+Array = Any
+
+
+def load() -> None:
+    """Import JAX. Nothing is configured: precision, threads and the compilation cache stay as the user set them."""
+    global jax, jnp
+    import jax
+    import jax.numpy as jnp
+
+
+def version() -> str:
+    """Versions of JAX and of jaxlib, which holds XLA."""
+    import jaxlib
+
+    return f"jax {jax.__version__}, jaxlib {jaxlib.__version__}"
+
+
+def devices() -> tuple[str, ...]:
+    """The CPU is always there; "cuda" where the default backend is a GPU."""
+    return ("cpu", "cuda") if jax.default_backend() in ("gpu", "cuda") else ("cpu",)
+
+
+def to_native(array: np.ndarray, dtype: str, device: str) -> Array:
+    """An array on the device; `dtype` holds the numbers exactly, bfloat16 too."""
+    with _x64(np.dtype(jnp.dtype(dtype))):
+        return jax.device_put(np.ascontiguousarray(array).astype(jnp.dtype(dtype)), jax.devices(device)[0])
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """A copy in NumPy; bfloat16 is widened to float32."""
+    return np.asarray(array).astype(np.float32 if array.dtype == jnp.bfloat16 else array.dtype)
+
+
+def dtype_of(array: Array) -> str:
+    """Name of the dtype."""
+    return str(array.dtype.name)
+
+
+def barrier(output: Array) -> None:
+    """Wait for the array, or for each of a tuple of them: an array's own method is cheaper by 1 us."""
+    output.block_until_ready() if hasattr(output, "block_until_ready") else jax.block_until_ready(output)
+
+
+def compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """jax.jit, the one mode."""
+    if mode != "jit":
+        raise Unsupported(f"JAX has no compile mode {mode!r}, expected 'jit'")
+    return jax.jit(_in_own_width(function))
+
+
+def settings() -> dict[str, str]:
+    """What steers XLA: its thread pool, flags, precision, x64, compilation cache."""
+    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {
+        "platform": jax.default_backend(),
+        "threads": os.environ.get("PJRT_NPROC") or os.environ.get("NPROC") or str(free),
+        # Unset means float32 products in full on the CPU and possibly in TF32 on CUDA; checks there want "highest".
+        "matmul_precision": str(jax.config.jax_default_matmul_precision or "default"),
+        "x64": "everywhere" if jax.config.jax_enable_x64 else "float64 problems only",
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "compilation_cache": str(jax.config.jax_compilation_cache_dir or ""),
+    }
+
+
+def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
+    """A compiled product of two square matrices."""
+    a = to_native(np.random.default_rng(0).standard_normal((size, size)), dtype, device)
+    return functools.partial(compile(lambda a: a @ a, "jit"), a)
+
+
+def _x64(dtype: np.dtype[Any]) -> AbstractContextManager[Any]:
+    return jax.enable_x64(True) if dtype == np.float64 else nullcontext()
+
+
+def _in_own_width(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` with x64 on while it runs, or is traced, on float64 arrays; on all others nothing is touched.
+
+    JAX has float64 only where x64 is on. Turned on for the whole process it would make 64 bits the default of every index
+    and constant that a float32 problem creates. Inside of a compiled function this is entered while tracing only: a
+    compiled call costs nothing more, an eager float64 one 3 us.
+    """
+
+    @functools.wraps(function)
+    def call(query: Array, *others: Array, **keywords: Any) -> Any:
+        with _x64(query.dtype):
+            return function(query, *others, **keywords)
+
+    return call
+
+
+def _checked(prepared: Prepared, is_right: Callable[[str], bool], expected: str) -> str:
+    """The telling operations of the optimised program, and the kernels it calls by name (oneDNN, cuBLAS, cuDNN)."""
+    function: Any = prepared.function
+    # What has been called already is not compiled again: JAX hands out the same executable.
+    text = str(function.lower(*prepared.arguments, **prepared.keywords).compile().as_text())
+    found = re.findall(r"[\]})] (dot|exponential|while)\(", text) + re.findall(r'custom_call_target="([^"]+)"', text)
+    if not is_right(text):
+        raise KernelMismatch(f"expected {expected}, got XLA: {_listed(found)}")
+    return f"XLA: {_listed(found)}"
+
+
+def _listed(found: list[str]) -> str:
+    return ", ".join(name if count == 1 else f"{name} x{count}" for name, count in sorted(Counter(found).items()))
+
+
+def _prove_eager(prepared: Prepared) -> str:
+    """The primitives that are dispatched one by one."""
+    text = str(jax.make_jaxpr(prepared.function)(*prepared.arguments, **prepared.keywords))
+    return "eager: " + _listed(re.findall(r"= (dot_general|exp|reduce_max|reduce_sum|div)\b", text))
+
+
+def _prove_xla(prepared: Prepared) -> str:
+    """Two whole products by XLA: no loop, no fused attention."""
+    return _checked(prepared, lambda text: "__cudnn$fmha" not in text and " while(" not in text, "plain operations")
+
+
+def _prove_chunked(prepared: Prepared) -> str:
+    """A loop over blocks of keys, wherever there is more than one whole block."""
+    T, S = (array.shape[2] for array in prepared.arguments[:2])
+    block = _block(T, S)
+    told = _checked(prepared, lambda text: S // block < 2 or " while(" in text, f"a loop over blocks of {block} keys")
+    return f"{told}; blocks of {block} keys"
+
+
+def _prove_cudnn(prepared: Prepared) -> str:
+    """cuDNN's fused attention, by the name of its custom call."""
+    return _checked(prepared, lambda text: "__cudnn$fmha" in text, "a call of __cudnn$fmha")
+
+
+def _claims(dtype: str) -> Roundoffs:
+    """Scores and sums in float32 at least; the probabilities enter the second product in the dtype of the values."""
+    wide = "float64" if dtype == "float64" else "float32"
+    return Roundoffs.of(dtype, accumulate=wide, score=wide)
+
+
+def _claims_nn(dtype: str) -> Roundoffs:
+    """As above, but the softmax runs in float32 whatever the dtype: a float64 problem has float32 accuracy."""
+    probability = "float32" if dtype == "float64" else dtype
+    return Roundoffs.of(dtype, accumulate="float32", score="float32", probability=probability)
+
+
+_NN, _CUDNN = "jax/_src/nn/functions.py", "jax/_src/cudnn/fused_attention_stablehlo.py"
+_LEAKS = Deviation("hidden_nan_value", "NaN")  # a hidden key's probability is 0, and 0 * NaN is NaN
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The keywords of an attention function, whose meaning is fixed by backends.interface.implementation."""
+
+    mask: Array = None
+    bias: Array = None
+    causal: str | None = None
+    window: tuple[int | None, int | None] = (None, None)
+    softcap: float | None = None
+    scale: float | None = None
+    kv_lengths: Array = None
+
+    def of_keys(self, start: Any, size: int) -> Asked:
+        """The same for a block of keys: mask and bias are cut."""
+        return dataclasses.replace(self, mask=_cut(self.mask, start, size, 3), bias=_cut(self.bias, start, size, 3))
+
+    def seen(self, T: int, S: int, keys: Array) -> Array:
+        """bool (b,n,t,s): which of these keys each query sees; None where all see all."""
+        diagonal = jnp.arange(T)[:, None] + (S - T if self.causal == "bottom_right" else 0)
+        left, right = self.window
+        rules = [] if self.mask is None else [self.mask]
+        rules += [] if self.causal is None else [keys <= diagonal]
+        rules += [] if left is None else [keys >= diagonal - left]
+        rules += [] if right is None else [keys <= diagonal + right]
+        rules += [] if self.kv_lengths is None else [keys < self.kv_lengths[:, None, None, None]]
+        return functools.reduce(jnp.logical_and, rules) if rules else None
+
+    def scores(self, query: Array, key: Array, seen: Array) -> Array:
+        """(B,N,T,s) in float32 at least; -inf where not seen."""
+        (B, N, T, H), (K, s) = query.shape, key.shape[1:3]
+        wide = jnp.promote_types(query.dtype, jnp.float32)
+        # The queries that share a key/value head become rows of one matrix: grouped heads need no copy of key and value.
+        rows = query.reshape(B, K, N // K * T, H)
+        scores = jnp.einsum("bkrh,bksh->bkrs", rows, key, preferred_element_type=wide).reshape(B, N, T, s)
+        scores = scores * (H**-0.5 if self.scale is None else self.scale)
+        if self.softcap is not None:
+            scores = self.softcap * jnp.tanh(scores / self.softcap)
+        if self.bias is not None:
+            scores = scores + self.bias
+        return scores if seen is None else jnp.where(seen, scores, -jnp.inf)
+
+
+def _cut(array: Array, start: Any, size: int, axis: int) -> Array:
+    return array if array is None or array.shape[axis] == 1 else jax.lax.dynamic_slice_in_dim(array, start, size, axis)
+
+
+def _finite(highest: Array) -> Array:
+    """What to subtract before exp: the row's maximum, or 0 where nothing is seen. A constant to the gradient."""
+    return jax.lax.stop_gradient(jnp.where(jnp.isneginf(highest), 0, highest))
+
+
+def _mix(weights: Array, value: Array) -> Array:
+    """weights (B,N,T,s) @ value (B,K,s,V), multiplied in the dtype of the values, summed in that of the weights."""
+    (B, N, T, s), (_, K, _, V) = weights.shape, value.shape
+    rows = weights.astype(value.dtype).reshape(B, K, N // K * T, s)
+    return jnp.einsum("bkrs,bksv->bkrv", rows, value, preferred_element_type=weights.dtype).reshape(B, N, T, V)
+
+
+# BNTH: the products need no transposition, and compiled it took 260 ms where BTNH took 400 (T = S = 2048, N = 8, H = 64).
+_OURS: dict[str, Any] = {"layout": "BNTH", "roundoffs": _claims, "deviations": (_LEAKS,)}
+
+
+@implementation("jax/naive-jit", summary="naive, compiled whole", **_OURS, compile="jit", prove=_prove_xla)
+@implementation("jax/naive", **_OURS, prove=_prove_eager, naive=True)
+@_in_own_width
+def naive(query: Array, key: Array, value: Array, **asked: Any) -> Array:
+    """matmul, softmax, matmul, operation by operation: the textbook form; holds all (B,N,T,S) scores."""
+    T, S, semantics = query.shape[2], key.shape[2], Asked(**asked)
+    scores = semantics.scores(query, key, semantics.seen(T, S, jnp.arange(S)))
+    weights = jnp.exp(scores - _finite(scores.max(axis=-1, keepdims=True, initial=-jnp.inf)))
+    total = weights.sum(axis=-1, keepdims=True)
+    return _mix(weights / jnp.where(total == 0, 1, total), value).astype(query.dtype)
+
+
+TILE = 1 << 20
+"""Scores per head held at a time. At T = S = 2048 blocks of 128, 256, 512 and 1024 keys took 115 to 170 ms on two cores
+(naive: 260 ms), 512 most steadily, and cutting the queries too was no faster. A single query wants all keys in one block."""
+
+
+def _block(T: int, S: int) -> int:
+    """Keys per block: TILE scores, or 256 keys for long queries, which keeps the memory linear in T."""
+    return max(1, min(S, max(256, TILE // max(T, 1))))
+
+
+@implementation("jax/chunked", **_OURS, compile="jit", prove=_prove_chunked)
+def chunked(query: Array, key: Array, value: Array, **asked: Any) -> Array:
+    """A loop over blocks of keys with a running softmax (FlashAttention's recurrence); memory linear in T."""
+    (B, N, T, _), (S, V), semantics = query.shape, value.shape[2:], Asked(**asked)
+    block, wide = _block(T, S), jnp.promote_types(query.dtype, jnp.float32)
+
+    def step(start: Any, size: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        """One block: what was summed so far is rescaled to the new maximum."""
+        highest, total, sums = carry
+        here = semantics.of_keys(start, size)
+        scores = here.scores(query, _cut(key, start, size, 2), here.seen(T, S, start + jnp.arange(size)))
+        raised = jnp.maximum(highest, scores.max(axis=-1, keepdims=True))
+        weights, keep = jnp.exp(scores - _finite(raised)), jnp.exp(highest - _finite(raised))
+        total = total * keep + weights.sum(axis=-1, keepdims=True)
+        return jax.lax.stop_gradient(raised), total, sums * keep + _mix(weights, _cut(value, start, size, 2))
+
+    carry = (jnp.full((B, N, T, 1), -jnp.inf, wide), jnp.zeros((B, N, T, 1), wide), jnp.zeros((B, N, T, V), wide))
+    if block <= S:
+        carry = jax.lax.fori_loop(0, S // block, lambda i, carry: step(i * block, block, carry), carry)
+    if S % block:  # the rest is a step of its own size: nothing is padded
+        carry = step(S - S % block, S % block, carry)
+    _, total, sums = carry
+    return (sums / jnp.where(total == 0, 1, total)).astype(query.dtype)
+
+
+def _nn(query: Array, key: Array, value: Array, asked: Asked, implementation: str, window: Any) -> Array:
+    given = {"bias": asked.bias, "mask": asked.mask, "scale": asked.scale, "is_causal": asked.causal is not None}
+    given |= {"key_value_seq_lengths": asked.kv_lengths, "local_window_size": window}
+    return jax.nn.dot_product_attention(query, key, value, **given, implementation=implementation)
+
+
+_THEIRS: dict[str, Any] = {
+    "accepts": FEATURES - {"value_size", "softcap", "causal_bottom_right"},
+    "compile": "jit",
+    "roundoffs": _claims_nn,
+}
+_NN_DEVIATES = (Deviation("empty_rows", "mean(V)", _NN), Deviation("hidden_nan_value", "NaN", _NN))
+
+
+@implementation("jax/nn", **_THEIRS, deviations=_NN_DEVIATES, prove=_prove_xla)
+def nn(query: Array, key: Array, value: Array, **asked: Any) -> Array:
+    """jax.nn.dot_product_attention, implementation="xla": what users call; holds all scores, softmax in float32."""
+    if query.dtype == jnp.float16 and jax.default_backend() == "cpu":
+        # It asks for F16_F16_F32 products, and its own fallback from them works in eager mode only.
+        raise Unsupported("no float16 on the CPU under jit: XLA has no F16_F16_F32 product there")
+    semantics = Asked(**asked)
+    # Inclusive and around the top-left diagonal, as ours; an open side becomes one that reaches past every key.
+    left, right = (query.shape[1] + key.shape[1] if side is None else side for side in semantics.window)
+    return _nn(query, key, value, semantics, "xla", (left, right) if "window" in asked else None)
+
+
+_CUDNN_DTYPES = ("bfloat16", "float16")
+_CUDNN_DEVIATES = (
+    # A mask is added to the scores as -2**15 (float16) or -2**41 (bfloat16): see combine_bias_and_mask.
+    Deviation("empty_rows", "mean(V), or attention without the mask", _CUDNN),
+    Deviation("hidden_nan_key", "NaN", _CUDNN),
+    Deviation("hidden_nan_value", "NaN", _CUDNN),
+)
+
+
+@implementation(
+    "jax/nn-cudnn", **_THEIRS, dtypes=_CUDNN_DTYPES, devices=("cuda",), deviations=_CUDNN_DEVIATES, prove=_prove_cudnn
+)
+def nn_cudnn(query: Array, key: Array, value: Array, **asked: Any) -> Array:
+    """jax.nn.dot_product_attention, implementation="cudnn": one fused kernel of flash attention."""
+    semantics = Asked(**asked)
+    added = [array.shape for array in (semantics.mask, semantics.bias) if array is not None]
+    if added and np.broadcast_shapes(*added)[2:] != (query.shape[1], key.shape[1]):
+        raise Unsupported("cuDNN's mask and bias must have all T and S (jax-ml/jax#28974)")
+    if "window" in asked and semantics.causal is None:
+        raise Unsupported("cuDNN's windows need causal (jax-ml/jax#39576)")
+    # Under causal the right side says nothing; JAX takes no other than 0 beside key lengths.
+    left = semantics.window[0]
+    try:
+        return _nn(query, key, value, semantics, "cudnn", None if left is None else (left, 0))
+    except NotImplementedError as error:  # JAX's own checks of head size and compute capability
+        raise Unsupported(str(error)) from error

@@ -107,3 +107,10 @@ def bench(session: nox.Session) -> None:
     """Run the main job, or another: nox -s bench -- run --suite smoke."""
     _environment(session)
     _python(session, "-m", "benchmarks", *(session.posargs or ("run", "--suite", "default")))
+
+
+@nox.session(default=False, venv_backend="venv")
+def pictures(session: nox.Session) -> None:
+    """Draw the pictures of the documentation again."""
+    session.install("-c", "constraints.txt", *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "pictures"))
+    session.run("python", "docs/images/make.py")

@@ -24,6 +24,7 @@ from backends.problem import Inputs, Semantics
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "bfloat16": 2.0**-133, "float16": 2.0**-24}
+SMALLEST_NORMAL = {"float64": 2.0**-1022, "float32": 2.0**-126, "bfloat16": 2.0**-126, "float16": 2.0**-14}
 ILL_CONDITIONED = 0.1
 """Largest error of a score (in nats) up to which the first-order analysis holds."""
 
@@ -52,11 +53,12 @@ class Roundoffs:
         score: str | None = None,
         probability: str | None = None,
         roundings: int = 2,
+        flushes: bool = False,
     ) -> Roundoffs:
         """Roundoffs of formats named by stage; `roundings` per stored score and probability; defaults: all in `dtype`.
 
         accumulate: the format of sums (float32 is usual for bfloat16 and float16); score: in which scores are stored;
-        probability: in which probabilities enter the second product.
+        probability: in which probabilities enter the second product; flushes: subnormal numbers become zero.
         """
         u = UNIT_ROUNDOFF
         stored = probability or dtype
@@ -65,7 +67,7 @@ class Roundoffs:
             score=roundings * u[score or dtype],
             probability=roundings * u[stored],
             output=u[dtype],
-            smallest=max(SMALLEST[stored], SMALLEST[dtype]),
+            smallest=max(SMALLEST[stored], SMALLEST[dtype], SMALLEST_NORMAL[accumulate or dtype] if flushes else 0.0),
         )
 
 

@@ -151,15 +151,15 @@ def _prove_cudnn(prepared: Prepared) -> str:
 
 
 def _claims(dtype: str) -> Roundoffs:
-    """Scores and sums in float32 at least; the probabilities enter the second product in the dtype of the values."""
+    """Scores and sums in float32 at least, subnormals flushed by XLA; the probabilities enter the second product in the dtype of the values."""
     wide = "float64" if dtype == "float64" else "float32"
-    return Roundoffs.of(dtype, accumulate=wide, score=wide)
+    return Roundoffs.of(dtype, accumulate=wide, score=wide, flushes=True)
 
 
 def _claims_nn(dtype: str) -> Roundoffs:
     """As above, but the softmax runs in float32 whatever the dtype: a float64 problem has float32 accuracy."""
     probability = "float32" if dtype == "float64" else dtype
-    return Roundoffs.of(dtype, accumulate="float32", score="float32", probability=probability)
+    return Roundoffs.of(dtype, accumulate="float32", score="float32", probability=probability, flushes=True)
 
 
 _NN, _CUDNN = "jax/_src/nn/functions.py", "jax/_src/cudnn/fused_attention_stablehlo.py"

@@ -1,0 +1,359 @@
+"""docs/from-select-to-attention.md: what it shows is what is printed, what it claims holds for every implementation."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import backends
+from backends import accuracy, execution, registry
+from backends.validation import validate
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = ROOT / "docs" / "from-select-to-attention.md"
+PICTURE = ROOT / "docs" / "images" / "select-and-attention.png"
+
+
+# The document: its blocks run, and print what stands below them.
+
+FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+RUN_BLOCKS = """
+import contextlib, io, json, sys
+
+namespace = {"__name__": "__main__"}
+printed = []
+for block in json.load(sys.stdin):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        # Empty lines above the source: a traceback tells lines of the document.
+        exec(compile("\\n" * block["line"] + block["source"], block["file"], "exec"), namespace)
+    printed.append(out.getvalue())
+json.dump(printed, sys.stdout)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One python block of a document."""
+
+    tag: str
+    """Names the process in which it runs, with all the others of the same tag."""
+    line: int
+    """Of its opening fence, counted from 1."""
+    source: str
+    shown: str
+    """The text block directly below; empty where there is none."""
+
+
+def blocks(document: str) -> list[Block]:
+    """The python blocks of a document in their order, each with the output shown below it."""
+    fences = list(FENCE.finditer(document))
+    found = []
+    for place, fence in enumerate(fences):
+        language, _, tag = fence["info"].partition(" ")
+        if language != "python":
+            continue
+        below = fences[place + 1] if place + 1 < len(fences) else None
+        directly = below is not None and below["info"] == "text" and not document[fence.end() : below.start()].strip()
+        shown = below["body"] if below is not None and directly else ""
+        found.append(Block(tag, document.count("\n", 0, fence.start()) + 1, fence["body"], shown))
+    return found
+
+
+def run_blocks(chosen: list[Block]) -> list[str]:
+    """What each block prints, all in one fresh process in which warnings are errors."""
+    told = [{"line": block.line, "source": block.source, "file": DOCUMENT.name} for block in chosen]
+    # TensorFlow writes about the machine's processor when it is imported, and Keras could run on something else.
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUN_BLOCKS],
+        input=json.dumps(told),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
+
+
+def differences(document: str, tag: str) -> list[str]:
+    """Where the output shown in a document is not what its blocks of this tag print; a line for each block."""
+    chosen = [block for block in blocks(document) if block.tag == tag]
+    return [
+        f"{DOCUMENT.name}:{block.line} prints\n{printed}but shows\n{block.shown}"
+        for block, printed in zip(chosen, run_blocks(chosen), strict=True)
+        if printed != block.shown
+    ]
+
+
+def skip_unless_installed(framework: str) -> None:
+    if registry.installed_version(framework) is None:
+        pytest.skip(f"{framework} is not installed")
+
+
+@pytest.mark.parametrize("tag", ["numpy", "tf_keras", "jax", "torch"])
+def test_the_document_shows_what_its_blocks_print(tag):
+    """Every block runs without a warning and prints exactly the text below it."""
+    skip_unless_installed(tag)
+    assert not differences(DOCUMENT.read_text("utf-8"), tag)
+
+
+def test_every_block_is_run_by_a_test():
+    """No python block without a tag that a test runs, and no text block that belongs to none of them."""
+    document = DOCUMENT.read_text("utf-8")
+    assert {block.tag for block in blocks(document)} == {"numpy", "tf_keras", "jax", "torch"}
+    shown = sum(bool(block.shown) for block in blocks(document))
+    assert shown == sum(fence["info"] == "text" for fence in FENCE.finditer(document))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("result: [ 9. 93.]", "result: [ 9. 94.]"),
+        ("score:  [0. 0. 0. 1. 0. 0.]\n", ""),
+        ("```text\n(2, 3, 4, 5)\n```\n", ""),
+    ],
+    ids=["wrong number", "missing line", "missing output"],
+)
+def test_an_altered_document_is_caught(right, wrong):
+    """A number, a line or a whole output that is not what the block prints is told, with its place, and nothing else is."""
+    document = DOCUMENT.read_text("utf-8")
+    altered = document.replace(right, wrong, 1)
+    assert altered != document
+    (told,) = differences(altered, "numpy")
+    assert right.removeprefix("```text\n").removesuffix("```\n") in told
+
+
+def test_a_block_that_fails_or_warns_is_caught():
+    """An exception and a warning both fail the process, with the document's own line."""
+    for statement in ("1 / 0", "import warnings; warnings.warn('old')"):
+        with pytest.raises(AssertionError, match=rf'"{DOCUMENT.name}", line 3\b'):
+            differences(f"words\n```python numpy\n{statement}\n```\n", "numpy")
+
+
+def test_the_frameworks_print_the_same_numbers():
+    """Weights and result of the hand-written function, and the ready-made call, are the same text in every framework."""
+    document = DOCUMENT.read_text("utf-8")
+    in_numpy = next(b.shown for b in blocks(document) if "attention(wish, taste, values, H**-0.5)" in b.source)
+    result = in_numpy.splitlines()[1] + "\n"
+    for tag in ("tf_keras", "jax", "torch"):
+        first = next(block for block in blocks(document) if block.tag == tag)
+        assert first.shown == in_numpy + result
+
+
+# The claim: attention on one-hot keys approaches the select, in every implementation.
+
+ON_CPU = [name for name, found in backends.implementations().items() if "cpu" in found.devices]
+SCALES = (1.0, 4.0, 16.0, 64.0)
+SIZES = ((2, 4, 6, 2, 8), (1, 3, 5, 1, 5), (1, 1, 2, 3, 4), (1, 2, 1, 1, 1))
+"""B, T, S, N (= K) and H (= V), with S at most H. Few, because JAX compiles each operation anew for each shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """B x N tables with one-hot keys, and T queries for each that match one of its keys."""
+
+    query: np.ndarray
+    key: np.ndarray
+    value: np.ndarray
+    scale: float
+
+
+@st.composite
+def tables(draw, sizes, scales):
+    """Tables of drawn contents; `sizes` draws B, T, S, N and H, with S at most H."""
+    B, T, S, N, H = draw(sizes)
+    one_hot = np.eye(H, dtype=np.float32)
+    order = draw(st.lists(st.permutations(range(H)), min_size=B * N, max_size=B * N))
+    key = one_hot[np.array(order).reshape(B, N, H)[:, :, :S].swapaxes(1, 2)]
+    asked = draw(hnp.arrays(np.int64, (B, T, N, 1), elements=st.integers(0, S - 1)))
+    # Values as long as keys are: not every implementation takes V != H. And none so small that a weight times a value is
+    # subnormal: TensorFlow and JAX make zero of it.
+    value = draw(hnp.arrays(np.int64, (B, S, N, H), elements=st.integers(-(2**17), 2**17))) / 2**10
+    return Tables(np.take_along_axis(key, asked, axis=1), key, value.astype(np.float32), draw(scales))
+
+
+def selected(drawn: Tables) -> np.ndarray:
+    """backends.select in each table."""
+    out = np.empty((*drawn.query.shape[:3], drawn.value.shape[3]))
+    for b, n in np.ndindex(out.shape[0], out.shape[2]):
+        out[b, :, n] = backends.select(drawn.query[b, :, n], drawn.key[b, :, n], drawn.value[b, :, n])
+    return out
+
+
+def allowed(drawn: Tables, roundoffs: accuracy.Roundoffs) -> np.ndarray:
+    """(S-1) exp(-scale) times the spread of each table's values, and the rounding error that is declared."""
+    S = drawn.key.shape[1]
+    spread = (drawn.value.max(axis=(1, 3)) - drawn.value.min(axis=(1, 3))).astype(np.float64)
+    inputs = validate(drawn.query, drawn.key, drawn.value)
+    rounding = accuracy.expect(inputs, backends.Semantics(scale=drawn.scale)).bound(roundoffs)
+    return (S - 1) * math.exp(-drawn.scale) * spread[:, None, :, None] + rounding
+
+
+def check_approaches_select(name: str, drawn: Tables, out: np.ndarray) -> None:
+    """Fails where attention is further away from the select than the document says."""
+    away = np.abs(out - selected(drawn))
+    limit = allowed(drawn, backends.implementations()[name].roundoffs("float32"))
+    worst = tuple(map(int, np.unravel_index((away - limit).argmax(), away.shape)))
+    assert (away <= limit).all(), f"{name}: off by {away[worst]:.3g} at (b,t,n,v)={worst}, allowed {limit[worst]:.3g}"
+
+
+def is_compiled(name: str) -> bool:
+    """Whether new shapes, or a new scale, cost it a compilation or a set-up."""
+    found = backends.implementations()[name]
+    return found.compile is not None or found.is_setup
+
+
+@pytest.mark.parametrize("name", [name for name in ON_CPU if not is_compiled(name)])
+def test_attention_approaches_select(name):
+    """On one-hot keys, attention differs from the select by no more than the document's bound."""
+    skip_unless_installed(name.partition("/")[0])
+
+    @settings(max_examples=30, deadline=None, derandomize=True, database=None)
+    @given(tables(st.sampled_from(SIZES), st.sampled_from(SCALES)))
+    def check(drawn):
+        out = backends.attention(drawn.query, drawn.key, drawn.value, implementation=name, scale=drawn.scale)
+        check_approaches_select(name, drawn, out)
+
+    check()
+
+
+@pytest.mark.parametrize("name", [name for name in ON_CPU if is_compiled(name)])
+def test_compiled_attention_approaches_select(name):
+    """The same for what compiles: one shape and two scales, each compiled once, and only the numbers change."""
+    skip_unless_installed(name.partition("/")[0])
+    chosen, framework = backends.implementations()[name], backends.load(name.partition("/")[0])
+    compiled = {}
+
+    @settings(max_examples=10, deadline=None, derandomize=True, database=None)
+    @given(tables(st.just(SIZES[0]), st.sampled_from((4.0, 16.0))))
+    def check(drawn):
+        # What backends.attention does, but for `reuse`.
+        inputs, semantics = validate(drawn.query, drawn.key, drawn.value), backends.Semantics(scale=drawn.scale)
+        prepared = execution.prepare(chosen, framework, inputs, semantics, reuse=compiled.get(drawn.scale))
+        compiled[drawn.scale] = prepared
+        check_approaches_select(name, drawn, execution.run(chosen, framework, prepared, inputs.shape.N)[0])
+
+    check()
+
+
+def test_the_bound_is_reached_and_no_looser_than_it_must_be():
+    """One row far from all the others: the difference is the bound over 1 + (S-1) exp(-scale), to the last digits."""
+    S = 6
+    key = np.eye(S)[None, :, None]
+    value = np.zeros((1, S, 1, 1))
+    value[0, 2] = 90.0
+    for scale in SCALES[:3]:
+        drawn = Tables(key[:, 2:3], key, value, scale)
+        away = np.abs(backends.reference.attention(drawn.query, key, value, scale=scale) - selected(drawn))
+        exact = (S - 1) * math.exp(-scale)
+        np.testing.assert_allclose(away, 90.0 * exact / (1 + exact), rtol=1e-7)
+
+
+def test_a_blunter_attention_is_caught():
+    """Attention at half the scale is outside of the bound: the check can fail."""
+    drawn = Tables(np.eye(6)[None, 3:4, None], np.eye(6)[None, :, None], np.arange(6.0).reshape(1, 6, 1, 1), 8.0)
+    blunt = backends.reference.attention(drawn.query, drawn.key, drawn.value, scale=4.0)
+    assert (np.abs(blunt - selected(drawn)) > allowed(drawn, accuracy.Roundoffs.of("float64"))).all()
+
+
+# backends.select itself.
+
+KEYS = np.eye(6)
+VALUES = np.array([[10, 5], [12, 9], [9, 53], [9, 93], [3, 53], [5, 59]])
+
+
+def test_select_returns_the_row_whose_key_matches():
+    """The blog post's example: a query that matches the 4th key returns the 4th row of values."""
+    assert np.array_equal(backends.select(np.array([[0, 0, 0, 1, 0, 0]]), KEYS, VALUES), VALUES[[3]])
+
+
+def test_select_answers_a_single_query_with_a_single_row():
+    """A query without an axis of its own gives a row without one."""
+    row = backends.select(np.array([0, 0, 0, 1, 0, 0]), KEYS, VALUES)
+    assert row.shape == (2,)
+    assert np.array_equal(row, VALUES[3])
+
+
+def test_select_answers_every_query():
+    """Each row of the query gets its own row of values, in the order asked, and may ask twice."""
+    assert np.array_equal(backends.select(KEYS[[5, 0, 5]], KEYS, VALUES), VALUES[[5, 0, 5]])
+
+
+def test_select_gives_zeros_where_nothing_matches():
+    """A query that no key matches gives zeros."""
+    assert np.array_equal(backends.select(np.array([KEYS[4], KEYS[0]]), KEYS[:3], VALUES[:3]), [[0, 0], VALUES[0]])
+
+
+def test_select_gives_the_sum_where_several_match():
+    """A key that stands in the table twice gives the sum of its rows."""
+    assert np.array_equal(backends.select(KEYS[1], KEYS[[1, 0, 1]], VALUES[:3]), VALUES[0] + VALUES[2])
+
+
+def test_select_takes_lists():
+    """What NumPy can make an array of needs no conversion."""
+    assert backends.select([0, 1], [[1, 0], [0, 1]], [[7], [8]]).tolist() == [8]
+
+
+@pytest.mark.parametrize(
+    ("query", "keys", "values", "named"),
+    [
+        ((2, 5), (6, 6), (6, 2), ["query (2, 5)", "keys (6, 6)"]),
+        ((5,), (6, 6), (6, 2), ["query (5,)", "keys (6, 6)"]),
+        ((), (6, 6), (6, 2), ["query ()", "keys (6, 6)"]),
+        ((1, 2, 6), (6, 6), (6, 2), ["query (1, 2, 6)", "keys (6, 6)"]),
+        ((6,), (6, 6), (5, 2), ["keys (6, 6)", "values (5, 2)"]),
+        ((6,), (6,), (6, 2), ["keys (6,)", "values (6, 2)"]),
+        ((6,), (6, 6), (6,), ["keys (6, 6)", "values (6,)"]),
+    ],
+)
+def test_select_names_the_shapes_that_do_not_go_together(query, keys, values, named):
+    """Shapes that do not fit raise ValueError, which names both of them."""
+    with pytest.raises(ValueError, match=re.escape(named[0])) as caught:
+        backends.select(np.zeros(query), np.zeros(keys), np.zeros(values))
+    assert named[1] in str(caught.value)
+
+
+# The picture.
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    """Width and height, from the header."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
+
+
+def test_the_picture_is_what_its_script_draws(tmp_path):
+    """The script draws a picture of the committed one's size, the same bytes each time, without a date in it."""
+    pytest.importorskip("matplotlib", reason="matplotlib is in the environment of `nox -s pictures` only: Keras imports it")
+    drawn = []
+    for name in ("first.png", "second.png"):
+        script = [sys.executable, "-W", "error", str(PICTURE.with_name("make.py")), str(tmp_path / name)]
+        subprocess.run(script, check=True, timeout=120)
+        drawn.append((tmp_path / name).read_bytes())
+    assert size_of(drawn[0]) == size_of(PICTURE.read_bytes()) == (1320, 360)
+    assert drawn[0] == drawn[1]
+    for png in (drawn[0], PICTURE.read_bytes()):
+        assert len(png) <= 60_000
+        assert not [chunk for chunk in (b"tEXt", b"iTXt", b"zTXt", b"tIME", b"eXIf") if chunk in png]
+
+
+def test_the_picture_is_in_the_document_and_described():
+    """The document embeds the picture with a description for those who do not see it."""
+    (described,) = re.findall(r"!\[([^\]]+)\]\(images/select-and-attention\.png\)", DOCUMENT.read_text("utf-8"))
+    assert len(described) > 100

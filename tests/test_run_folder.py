@@ -1,0 +1,126 @@
+"""The journal and the state: what happened is on disk, and folding it again gives the same run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import suites
+from benchmarks.errors import UnreadableResults, UsageError
+from benchmarks.harness.state import State
+from benchmarks.plan import CellKey, Plan
+from benchmarks.records import Status
+from benchmarks.results import NOT_REACHED, to_records
+from benchmarks.run_folder import RunFolder, samples_csv
+
+PLAN = Plan(suite="smoke", cases=suites.load("smoke")[:1], implementations=("numpy/naive", "numpy/blocked"))
+CASE = PLAN.cases[0].name
+FACTS = {"first_call_s": 0.5, "per_call_s": 0.1, "lowered": [], "kernel": "k", "layout": "BNTH", "jit": "eager"}
+FACTS |= {"max_abs_error": 1e-7, "error_over_bound": 0.1}
+
+
+def cell(implementation, **fields):
+    """An event about a cell."""
+    return {"case": CASE, "implementation": implementation, "device": "cpu", **fields}
+
+
+def block(implementation, process, number, seconds):
+    """A block event."""
+    return cell(implementation, event="block", process=process, block=number, order=number, calls=10, seconds=seconds)
+
+
+EVENTS = [
+    {"event": "greeting", "framework": "numpy", "status": "ok", "reason": "", "version": "numpy 2", "devices": ["cpu"]},
+    {"event": "matmul", "framework": "numpy", "dtype": "float32", "gflops": 100.0},
+    {"event": "oracle", "case": CASE, "naive_error": 2e-7, "flops": 1000, "flops_conventional": 1000, "bytes": 500},
+    cell("numpy/naive", event="prepared", facts=FACTS),
+    cell("numpy/blocked", event="failed", status="crashed", reason="worker was killed by SIGSEGV"),
+    block("numpy/naive", 0, 0, 1.0),
+    block("numpy/naive", 0, 1, 1.2),
+    {"event": "case", "case": CASE, "process": 0},
+    block("numpy/naive", 1, 0, 9.0),
+    {"event": "something of the future"},
+]
+
+
+def folded(events):
+    """A state from events."""
+    state = State()
+    for event in events:
+        state.apply(event)
+    return state
+
+
+def test_records_follow_from_events():
+    """A timed cell and a crashed one become their rows."""
+    naive, blocked = to_records(PLAN, folded(EVENTS[:8]), "r")
+    assert naive.status is Status.OK
+    assert naive.median_s == pytest.approx(0.11)
+    assert naive.error_over_naive == pytest.approx(0.5)
+    assert naive.peak_fraction == pytest.approx(1000 / 0.11 / 1e9 / 100)
+    assert naive.speedup == 1.0
+    assert (blocked.status, blocked.reason) == (Status.CRASHED, "worker was killed by SIGSEGV")
+
+
+def test_a_cell_that_was_not_reached_says_so():
+    """An interrupted run has rows without a time and with the reason."""
+    assert {r.reason for r in to_records(PLAN, folded(EVENTS[:3]), "r")} == {NOT_REACHED}
+
+
+def test_resume_forgets_half_measured_cases():
+    """Blocks of a (case, process) that was not finished are measured again, whole."""
+    state = folded(EVENTS)
+    state.drop_unfinished()
+    assert list(state.cells[CellKey(CASE, "numpy/naive", "cpu")].blocks) == [0]
+
+
+def test_a_journal_is_folded_back(tmp_path):
+    """Written and read, the events give the same plan, records and samples."""
+    folder = RunFolder.create(tmp_path / "run", PLAN)
+    for event in EVENTS[:8]:
+        folder.append(event)
+    folder.close()
+    plan, state = RunFolder(tmp_path / "run").load()
+    assert plan == PLAN
+    assert to_records(plan, state, "r") == to_records(PLAN, folded(EVENTS[:8]), "r")
+    assert samples_csv(state) == samples_csv(folded(EVENTS[:8]))
+
+
+def test_a_torn_last_line_is_passed_over(tmp_path):
+    """A crash in the middle of a write costs that line only; a damaged line elsewhere is an error."""
+    folder = RunFolder.create(tmp_path / "run", PLAN)
+    for event in EVENTS[:8]:
+        folder.append(event)
+    folder.close()
+    journal = tmp_path / "run" / "journal.jsonl"
+    whole = journal.read_text()
+    journal.write_text(whole + '{"event": "blo')
+    assert RunFolder(tmp_path / "run").load()[1].done == {(CASE, 0)}
+    journal.write_text("garbage\n" + whole)
+    with pytest.raises(UnreadableResults, match="line 1 is damaged"):
+        RunFolder(tmp_path / "run").load()
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
+    """A second run into the same folder is refused, with the way out."""
+    RunFolder.create(tmp_path / "run", PLAN).close()
+    with pytest.raises(UsageError, match="holds a run already.*--resume"):
+        RunFolder.create(tmp_path / "run", PLAN)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    """A path under a file is no folder."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write to"):
+        RunFolder.create(tmp_path / "file" / "run", PLAN)
+
+
+def test_nothing_to_resume_is_told(tmp_path):
+    """An empty folder holds no run; a damaged plan is named."""
+    with pytest.raises(UsageError, match="holds no run to resume"):
+        RunFolder(tmp_path).load()
+    (tmp_path / "plan.json").write_text(json.dumps({"suite": "smoke"}))
+    (tmp_path / "journal.jsonl").write_text("")
+    with pytest.raises(UnreadableResults, match="plan.json is damaged"):
+        RunFolder(tmp_path).load()

@@ -112,5 +112,6 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False, venv_backend="venv")
 def pictures(session: nox.Session) -> None:
     """Draw the pictures of the documentation again."""
-    session.install("-c", "constraints.txt", *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "pictures"))
+    wanted = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "pictures")
+    session.install("-c", "constraints.txt", *wanted)
     session.run("python", "docs/images/make.py")

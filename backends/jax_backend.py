@@ -151,7 +151,7 @@ def _prove_cudnn(prepared: Prepared) -> str:
 
 
 def _claims(dtype: str) -> Roundoffs:
-    """Scores and sums in float32 at least, subnormals flushed by XLA; the probabilities enter the second product in the dtype of the values."""
+    """Scores and sums in float32 at least, subnormals flushed; probabilities multiplied in the dtype of the values."""
     wide = "float64" if dtype == "float64" else "float32"
     return Roundoffs.of(dtype, accumulate=wide, score=wide, flushes=True)
 

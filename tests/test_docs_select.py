@@ -340,7 +340,9 @@ def size_of(png: bytes) -> tuple[int, int]:
 
 def test_the_picture_is_what_its_script_draws(tmp_path):
     """The script draws a picture of the committed one's size, the same bytes each time, without a date in it."""
-    pytest.importorskip("matplotlib", reason="matplotlib is in the environment of `nox -s pictures` only: Keras imports it")
+    pytest.importorskip(
+        "matplotlib", reason="matplotlib is in the environment of `nox -s pictures` only: Keras imports it"
+    )
     drawn = []
     for name in ("first.png", "second.png"):
         script = [sys.executable, "-W", "error", str(PICTURE.with_name("make.py")), str(tmp_path / name)]

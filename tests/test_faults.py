@@ -24,17 +24,24 @@ FAULTS = {
     "nan": ("incorrect", "got nan", "return np.full_like(plain(query, key, value, **rest), np.nan)"),
     "dtype": ("incorrect", "output is float64, expected float32", "return right(query, key, value, **rest)"),
     "shape": ("incorrect", "has shape", "return plain(query, key, value, **rest)[:, :-1]"),
-    "row": ("incorrect", "first at (b,t,n,v)=(0, 3,", "out = plain(query, key, value, **rest); out[0, 3] *= 1.01; return out"),
+    "row": (
+        "incorrect",
+        "first at (b,t,n,v)=(0, 3,",
+        "out = plain(query, key, value, **rest); out[0, 3] *= 1.01; return out",
+    ),
     "heads": ("incorrect", "out of bound", "return plain(query, key, value, **rest)[:, :, ::-1]"),
     "scale": ("incorrect", "out of bound", "return plain(query, key, value, scale=0.2)"),
     "modifies": ("incorrect", "after timing", "out = plain(query, key, value, **rest); value *= 1.01; return out"),
     "keeps": (
         "incorrect",
         "on fresh inputs",
-        "global kept; kept = globals().get('kept', None); "
-        "kept = plain(query, key, value, **rest) if kept is None else kept; return kept",
+        "first = plain(query, key, value, **rest); return globals().setdefault('kept', first)",
     ),
-    "raises": ("error", "RuntimeError: a [bold]hostile[/bold] ?message", r"raise RuntimeError('a [bold]hostile[/bold] \x1bmessage')"),
+    "raises": (
+        "error",
+        "RuntimeError: a [bold]hostile[/bold] ?msg",
+        r"raise RuntimeError('a [bold]hostile[/bold] \x1bmsg')",
+    ),
     "refuses": ("unsupported", "not today", "raise backends.Unsupported('not today')"),
     "memory": ("out_of_memory", "MemoryError", "raise MemoryError"),
     "exits": ("crashed", "exited with code 3", "os._exit(3)"),
@@ -57,7 +64,18 @@ def rows(tmp_path_factory):
     plugin = folder / "faulty plug-in ü.py"
     plugin.write_text(code)
     case = ("--suite", "smoke", "--case", "tiny-self", "--processes", "2", "--blocks", "1")
-    limits = ("--time-limit", "4", "--framework", "numpy", "--plugin", plugin, "--format", "json", "--out", folder / "run")
+    limits = (
+        "--time-limit",
+        "4",
+        "--framework",
+        "numpy",
+        "--plugin",
+        plugin,
+        "--format",
+        "json",
+        "--out",
+        folder / "run",
+    )
     result = attnbench("run", *case, *limits)
     assert result.returncode == 1, result.stderr
     assert "\x1b" not in result.stderr
@@ -132,7 +150,11 @@ sys.meta_path.insert(0, Block())
     ("error", "status", "says"),
     [
         ("ModuleNotFoundError('No module named jax', name='jax')", "not_installed", "jax is not installed"),
-        ("OSError('libxyz.so: cannot open')", "error", "installed but does not import: OSError: libxyz.so: cannot open"),
+        (
+            "OSError('libxyz.so: cannot open')",
+            "error",
+            "installed but does not import: OSError: libxyz.so: cannot open",
+        ),
     ],
 )
 def test_an_absent_or_broken_framework_is_a_row_unless_asked_for(tmp_path, error, status, says):

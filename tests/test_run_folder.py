@@ -105,7 +105,7 @@ def test_a_torn_last_line_is_passed_over(tmp_path):
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     """A second run into the same folder is refused, with the way out."""
     RunFolder.create(tmp_path / "run", PLAN).close()
-    with pytest.raises(UsageError, match="holds a run already.*--resume"):
+    with pytest.raises(UsageError, match=r"holds a run already.*--resume"):
         RunFolder.create(tmp_path / "run", PLAN)
 
 
@@ -122,5 +122,5 @@ def test_nothing_to_resume_is_told(tmp_path):
         RunFolder(tmp_path).load()
     (tmp_path / "plan.json").write_text(json.dumps({"suite": "smoke"}))
     (tmp_path / "journal.jsonl").write_text("")
-    with pytest.raises(UnreadableResults, match="plan.json is damaged"):
+    with pytest.raises(UnreadableResults, match=r"plan\.json is damaged"):
         RunFolder(tmp_path).load()

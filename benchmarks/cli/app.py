@@ -72,7 +72,9 @@ def run(
     mask: Annotated[str | None, typer.Option(help="With --shape: random, documents or prefix.")] = None,
     bias: Annotated[str | None, typer.Option(help="With --shape: random or alibi.")] = None,
     kv_lengths: Annotated[str | None, typer.Option(help="With --shape: one length for each batch element.")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Fresh processes of each framework.")] = 2,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Fresh processes of each framework; default 2, in smoke 1.")
+    ] = None,
     blocks: Annotated[int, typer.Option(min=1, help="Timed blocks of each cell in each process.")] = 6,
     block_ms: Annotated[float, typer.Option(min=0.1, help="Length of a timed block, milliseconds.")] = 60.0,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for each step of a cell.")] = 180.0,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import suites
 from benchmarks.cli.options import Format, resolve_plugins
 from benchmarks.errors import UsageError
 from benchmarks.harness.state import State
@@ -46,7 +47,7 @@ class RunRequest:
     resume: Path | None
     format: Format
     quiet: bool
-    processes: int
+    processes: int | None
     blocks: int
     block_s: float
     time_limit_s: float
@@ -96,7 +97,7 @@ def _plan(request: RunRequest) -> Plan:
         device=request.device,
         plugins=plugins,
         asked=asked,
-        processes=request.processes,
+        processes=request.processes or suites.PROCESSES.get(request.suite, suites.USUAL_PROCESSES),
         blocks=request.blocks,
         block_s=request.block_s,
         seed=request.seed,

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from benchmarks.cases import Case
 
+PROCESSES = {"smoke": 1}
+"""Fresh processes of each framework, where it is not the usual number."""
+USUAL_PROCESSES = 2
+
 SUITES = {
     "smoke": "all frameworks, in less than a minute",
     "default": "the main job: the shapes that models use, a few minutes on two cores",

@@ -10,7 +10,7 @@ from backends.interface import Framework, Implementation, Prepared, Unsupported
 from backends.layout import from_layout, to_layout
 from backends.lowering import lower
 from backends.problem import Inputs, Semantics
-from backends.visibility import count_pairs
+from backends.visibility import any_row_is_blind
 
 
 def refuse(implementation: Implementation, inputs: Inputs, semantics: Semantics, device: str) -> None:
@@ -20,7 +20,7 @@ def refuse(implementation: Implementation, inputs: Inputs, semantics: Semantics,
     if inputs.dtype not in implementation.dtypes:
         raise Unsupported(f"no {inputs.dtype}: takes {', '.join(implementation.dtypes)}")
     empty = implementation.deviation("empty_rows")
-    if empty is not None and count_pairs(inputs, semantics)[1]:
+    if empty is not None and any_row_is_blind(inputs, semantics):
         raise Unsupported(f"a query row sees no key: gives {empty.says}, not 0 (declared deviation)")
 
 

@@ -150,6 +150,12 @@ def registered() -> Mapping[str, Implementation]:
     return MappingProxyType(_REGISTERED)
 
 
+def restore(earlier: Mapping[str, Implementation]) -> None:
+    """Forget what was registered since `earlier` was taken."""
+    _REGISTERED.clear()
+    _REGISTERED.update(earlier)
+
+
 def implementation(
     id: str,
     *,
@@ -246,4 +252,5 @@ __all__ = [
     "Unsupported",
     "implementation",
     "registered",
+    "restore",
 ]

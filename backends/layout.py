@@ -29,18 +29,23 @@ def to_layout(inputs: Inputs, layout: str) -> Inputs:
 
 def _convert(array: np.ndarray, layout: str) -> np.ndarray:
     if layout == "BTNH":
-        return np.array(array, order="C")
-    heads_first = np.array(array.transpose(0, 2, 1, 3), order="C")
+        return _copy(array)
+    heads_first = _copy(array.transpose(0, 2, 1, 3))
     return heads_first if layout == "BNTH" else heads_first.reshape(-1, *heads_first.shape[2:])
+
+
+def _copy(array: np.ndarray) -> np.ndarray:
+    """Contiguous, in the byte order of this machine: not every framework takes another."""
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
 def _four(array: np.ndarray, layout: str, inputs: Inputs) -> np.ndarray:
     four = as_four(array)
     if layout != "XTH":
-        return np.array(four, order="C")
+        return _copy(four)
     shape = inputs.shape
     full = np.broadcast_to(four, (shape.B, shape.N, *four.shape[2:]))
-    return np.array(full, order="C").reshape(-1, *four.shape[2:])
+    return _copy(full).reshape(-1, *four.shape[2:])
 
 
 def from_layout(out: np.ndarray, layout: str, heads: int) -> np.ndarray:

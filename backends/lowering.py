@@ -41,7 +41,8 @@ def lower(
     merges = hiding - accepts or (not implementation.combines and len(hiding | (asked & {"bias"})) > 1)
     if not merges:
         return inputs, semantics, notes
-    target = _target(implementation, inputs, sorted(hiding - accepts))
+    together = hiding | (asked & {"bias"})
+    target = _target(implementation, inputs, sorted(hiding - accepts) or [f"{' and '.join(sorted(together))} together"])
     seen = visible(inputs, semantics) if inputs.shape.S else np.ones((1, 1, inputs.shape.T, 0), bool)
     kept = Semantics(scale=semantics.scale, softcap=semantics.softcap)
     notes += tuple(f"{feature} as {target}" for feature in sorted(hiding) if feature != target)

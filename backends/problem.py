@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,12 +44,15 @@ class Semantics:
             raise InvalidProblem(f"causal={self.causal!r}, expected None, 'top_left' or 'bottom_right'")
         if self.window is not None:
             check_window(self.window)
+            left, right = (None if count is None else int(count) for count in self.window)
+            object.__setattr__(self, "window", (left, right))
         for name in ("softcap", "scale"):
             number = getattr(self, name)
             if number is None:
                 continue
-            if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            if isinstance(number, bool) or not isinstance(number, Real) or not math.isfinite(number):
                 raise InvalidProblem(f"{name}={number!r}, expected a finite number or None")
+            object.__setattr__(self, name, float(number))
         if self.softcap is not None and self.softcap <= 0:
             raise InvalidProblem(f"softcap={self.softcap!r}, expected a number above 0 or None")
 
@@ -62,7 +66,7 @@ def check_window(window: object) -> None:
     if not isinstance(window, tuple) or len(window) != 2:
         raise InvalidProblem(f"window={window!r}, expected a pair (left, right) of counts, None = open")
     for count in window:
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
+        if count is not None and (isinstance(count, bool) or not isinstance(count, Integral) or count < 0):
             raise InvalidProblem(f"window={window!r}, expected counts of 0 or more, None = open")
 
 

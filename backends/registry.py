@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from backends.interface import Framework, Implementation, registered
+from backends.interface import Framework, Implementation, registered, restore
 
 ENTRY_POINTS = "attnbench.backends"
 """Entry-point group through which an installed package offers plug-ins: each names a module that registers on import."""
@@ -135,17 +135,29 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
     sys.modules[name] = loaded
     try:
         spec.loader.exec_module(loaded)
-    except Exception as error:
-        del sys.modules[name]
+        return _new_ids(before, str(path))
+    except PluginError:
+        _forget(name, before)
+        raise
+    except (Exception, SystemExit) as error:
+        _forget(name, before)
         raise PluginError(f"plug-in {str(path)!r} does not import: {_told(error)}") from error
+
+
+def _new_ids(before: Mapping[str, Implementation], path: str) -> tuple[str, ...]:
+    """What a plug-in has registered; PluginError where that is nothing, or for a framework that is not there."""
     new = tuple(id for id, found in registered().items() if before.get(id) is not found)
     if not new:
-        raise PluginError(
-            f"plug-in {str(path)!r} defines no implementation (decorate one with @backends.implementation)"
-        )
+        raise PluginError(f"plug-in {path!r} defines no implementation (decorate one with @backends.implementation)")
     unknown = sorted({id for id in new if id.partition("/")[0] not in FRAMEWORKS})
     if unknown:
         raise PluginError(
-            f"plug-in {str(path)!r} defines {unknown[0]!r}, expected a framework among {', '.join(FRAMEWORKS)}"
+            f"plug-in {path!r} defines {unknown[0]!r}, expected a framework among {', '.join(FRAMEWORKS)}"
         )
     return new
+
+
+def _forget(module_name: str, before: Mapping[str, Implementation]) -> None:
+    """A plug-in that is refused leaves nothing behind."""
+    del sys.modules[module_name]
+    restore(before)

@@ -12,6 +12,7 @@ import functools
 import inspect
 import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -316,6 +317,9 @@ def keras_layer(
     kv_lengths: Tensor | None = None,
 ) -> Callable[[], Tensor]:
     """keras.layers.Attention, built once and called eagerly; holds all (B*N,T,S) scores."""
+    if key.shape[1] == 1:
+        # Keras warns that a softmax over one key is always 1; that is what attention over one key is.
+        warnings.filterwarnings("ignore", message="You are using a softmax over axis")
     # The layer's dtype policy casts its inputs, and its only way to a scale is a weight. Its order is query, value, key.
     layer = keras.layers.Attention(use_scale=True, dtype=query.dtype.name)
     layer.build([query.shape, value.shape, key.shape])

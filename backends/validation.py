@@ -36,7 +36,7 @@ def validate(
             raise InvalidProblem(f"{name} has shape {array.shape}, expected 4 axes {letters}")
     name = arrays["query"].dtype.name
     if dtype is not None and dtype != name and (dtype, name) != ("bfloat16", "float32"):
-        raise InvalidProblem(f"dtype={dtype!r} for arrays of {name}")
+        raise InvalidProblem(f"dtype={dtype!r} for arrays of {name}, expected {name!r} or, for float32, 'bfloat16'")
     shape = _shape(arrays["query"].shape, arrays["key"].shape, arrays["value"].shape)
     held = {n: a.astype(np.float32) if a.dtype.name == "bfloat16" else a for n, a in arrays.items()}
     return Inputs(
@@ -97,7 +97,10 @@ def _bias(given: Any, shape: Shape, dtype: np.dtype[Any]) -> np.ndarray | None:
 def _kv_lengths(given: Any, shape: Shape) -> np.ndarray | None:
     if given is None:
         return None
-    lengths = np.asarray(given)
+    try:
+        lengths = np.asarray(given)
+    except ValueError:
+        raise InvalidProblem(f"kv_lengths={given!r}, expected integers of shape (B,) = ({shape.B},)") from None
     if lengths.dtype.kind not in "iu":
         raise InvalidProblem(f"kv_lengths has dtype {lengths.dtype.name}, expected integers")
     if lengths.shape != (shape.B,):

@@ -55,6 +55,19 @@ def visible(inputs: Inputs, semantics: Semantics, rows: slice = slice(None)) -> 
     return seen
 
 
+def any_row_is_blind(inputs: Inputs, semantics: Semantics) -> bool:
+    """Whether some query row sees no key: nothing is visible to it, or its bias is -inf wherever it could look."""
+    if inputs.bias is None or not np.isneginf(inputs.bias).any():
+        return count_pairs(inputs, semantics)[1]
+    bias = as_four(inputs.bias)
+    for start in range(0, inputs.shape.T, _ROWS):
+        rows = slice(start, start + _ROWS)
+        block = bias if bias.shape[2] == 1 else bias[:, :, rows]
+        if not (visible(inputs, semantics, rows) & ~np.isneginf(block)).any(axis=-1).all():
+            return True
+    return False
+
+
 def count_pairs(inputs: Inputs, semantics: Semantics) -> tuple[int, bool]:
     """The exact number of visible (query, key) pairs over B and N, and whether some query row sees no key at all."""
     shape = inputs.shape

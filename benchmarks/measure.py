@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,8 +38,10 @@ def measure(plan: Plan, folder: RunFolder, state: State, show: Callable[[Event],
     """Run what the state lacks. On Ctrl-C, what was measured is written all the same."""
     interrupted = False
 
+    start = time.monotonic()
+
     def emit(event: Event) -> None:
-        folder.append(event)
+        folder.append({**event, "t_s": round(time.monotonic() - start, 4)})
         state.apply(event)
         show(event)
 

@@ -49,9 +49,9 @@ class Plan:
     asked: tuple[str, ...] = ()
     """Frameworks that were asked for by name: they must load."""
     processes: int = 2
-    blocks: int = 6
+    blocks: int = 15
     """Timed blocks of each cell in each process."""
-    block_s: float = 0.06
+    block_s: float = 0.025
     seed: int = 0
     time_limit_s: float = 180.0
     """For each step of a cell: prepare (with compiling), block, recheck."""

@@ -17,7 +17,7 @@ from backends.problem import Inputs
 from benchmarks.cases import Case
 
 _ESTIMATE_S = 0.03
-_WARM_CALL_S = 0.02
+_WARM_CALL_S = 0.005
 
 
 class Incorrect(Exception):

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 from multiprocessing import Pipe
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.harness import protocol
 from benchmarks.records import Status
@@ -50,7 +50,7 @@ class Worker:
         self.log = log
         self.framework = framework
         self.frozen = False
-        self._connection, theirs = Pipe()
+        self.connection, theirs = Pipe()
         command = [python, "-m", "benchmarks.harness.worker", "--fd", str(theirs.fileno())]
         command += ["--framework", framework] if framework else []
         for plugin in plugins:
@@ -82,16 +82,19 @@ class Worker:
         """Send a request without waiting for the answer."""
         self.thaw()
         try:
-            protocol.send(self._connection, {"op": op, **fields})
+            protocol.send(self.connection, {"op": op, **fields})
         except OSError:
             raise self._failed(Status.CRASHED, self._obituary()) from None
 
-    def receive(self, limit_s: float) -> protocol.Message:
-        """The answer to the request that was sent. Raises WorkerFailed, and the worker is gone then."""
+    def receive(self, limit_s: float, *, waited_s: float = 0.0) -> protocol.Message:
+        """The answer to the request that was sent. Raises WorkerFailed, and the worker is gone then.
+
+        `waited_s`: how long the caller has waited already; only told.
+        """
         try:
-            if not self._connection.poll(limit_s):
-                raise self._failed(Status.TIMEOUT, f"no answer within {limit_s:g} s")
-            return protocol.receive(self._connection)
+            if not self.connection.poll(limit_s):
+                raise self._failed(Status.TIMEOUT, f"no answer within {limit_s + waited_s:g} s")
+            return protocol.receive(self.connection)
         except protocol.Garbled as error:
             raise self._failed(Status.CRASHED, f"worker answered {error}") from None
         except (EOFError, OSError):
@@ -114,7 +117,7 @@ class Worker:
 
     def stop(self) -> None:
         """End the process, and whatever it started, for good."""
-        self._connection.close()
+        self.connection.close()
         self._signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(10)
@@ -157,17 +160,24 @@ class Worker:
         return next((" ".join(line.split())[:200] for line in reversed(lines) if line.strip()), "")
 
 
+def receive_any(workers: Sequence[Worker], limit_s: float) -> dict[str, protocol.Message | WorkerFailed]:
+    """The answers of those workers that answer first; a failure is an answer too. Past the limit, all have failed."""
+    by_connection = {worker.connection: worker for worker in workers}
+    ready = wait(list(by_connection), limit_s) or list(by_connection)
+    answers: dict[str, protocol.Message | WorkerFailed] = {}
+    for connection in ready:
+        worker = by_connection[cast("Connection", connection)]
+        try:
+            answers[worker.name] = worker.receive(0.0, waited_s=limit_s)
+        except WorkerFailed as failure:
+            answers[worker.name] = failure
+    return answers
+
+
 def receive_all(workers: Sequence[Worker], limit_s: float) -> dict[str, protocol.Message | WorkerFailed]:
-    """Wait for one answer of each worker, whichever comes first; a worker that fails is an answer too."""
+    """One answer of each worker, or its failure."""
     answers: dict[str, protocol.Message | WorkerFailed] = {}
     deadline = time.monotonic() + limit_s
-    waiting = {worker._connection: worker for worker in workers}  # noqa: SLF001 - same module
-    while waiting:
-        ready = wait(list(waiting), max(0.0, deadline - time.monotonic())) or list(waiting)
-        for connection in ready:
-            worker = waiting.pop(connection)  # type: ignore[call-overload]  # wait() is typed for any waitable
-            try:
-                answers[worker.name] = worker.receive(max(0.0, deadline - time.monotonic()))
-            except WorkerFailed as failure:
-                answers[worker.name] = failure
+    while waiting := [worker for worker in workers if worker.name not in answers]:
+        answers |= receive_any(waiting, max(0.0, deadline - time.monotonic()))
     return answers

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from benchmarks.errors import UsageError
 from benchmarks.harness.handicap import find_handicaps
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
     from benchmarks.harness.state import Event, State
 
 _ORACLE_LIMIT_S = 600.0
-_SLOW_CALL_S = 0.5
+_FEWEST_TURNS = 5
+_LONGEST_S = 1.0
+"""A cell whose turns take longer than this, in one process, gets fewer of them."""
+_COPIES = 1.5
+"""Of inputs and output that an implementation holds while it waits for its turn."""
 _MATMUL_S = 0.15
 _MATMUL_SIZE = 1024
 
@@ -41,6 +48,10 @@ class Scheduler:
         self._emit = emit
         self._random = random.Random(plan.seed)  # noqa: S311 - an order of turns, no secret
         self._order = 0
+        self._cases: dict[str, Case] = {}
+        """Of the group that is being measured."""
+        self._ready: dict[CellKey, float] = {}
+        """Its prepared cells, with their seconds per call."""
 
     def run(self) -> None:
         """Measure what the state does not hold yet."""
@@ -63,9 +74,10 @@ class Scheduler:
         self._welcome(greetings)
         if process == 0:
             self._measure_limits({c.dtype for c in self._plan.cases})
-        for case in cases:
-            self._case(case, process)
-            self._emit({"event": "case", "case": case.name, "process": process})
+        for group in self._groups(cases):
+            self._group(group, process)
+            for case in group:
+                self._emit({"event": "case", "case": case.name, "process": process})
 
     def _welcome(self, greetings: dict[str, Greeting]) -> None:
         for greeting in greetings.values():
@@ -115,45 +127,102 @@ class Scheduler:
         for handicap in find_handicaps():
             self._emit({"event": "handicap", **handicap})
 
-    def _case(self, case: Case, process: int) -> None:
-        """One case in one process: prepare, take turns, check again."""
-        ready: dict[CellKey, float] = {}
-        for cell in self._plan.cells(case):
-            if self._state.cells[cell].status is None:
-                self._prepare(case, cell, ready)
-        self._take_turns(case, process, ready)
-        for cell in list(ready):
-            if cell in ready:
-                seeds: dict[str, Any] = {"seed": self._plan.seed, "fresh_seed": self._plan.seed + 1}
-                files = {"expected": str(self._file(case, 0)), "fresh_expected": str(self._file(case, 1))}
-                self._attempt(case, cell, ready, "recheck", **seeds, **files)
-        for framework in {cell.framework for cell in ready} & set(self._plan.frameworks):
+    def _groups(self, cases: list[Case]) -> list[list[Case]]:
+        """Cases that are held ready together: as many as fit a quarter of the free memory, all of them if possible.
+
+        The longer the stretch over which the turns of a cell are spread, the less a slow or fast minute of the machine
+        decides about it.
+        """
+        budget = psutil.virtual_memory().available / 4
+        groups: list[list[Case]] = [[]]
+        held = 0.0
+        for case in cases:
+            need = self._state.cases[case.name]["bytes"] * len(self._plan.implementations) * _COPIES
+            if groups[-1] and held + need > budget:
+                groups.append([])
+                held = 0.0
+            groups[-1].append(case)
+            held += need
+        return groups
+
+    def _group(self, cases: list[Case], process: int) -> None:
+        """Some cases in one process: prepare all their cells, let them take turns, check them again."""
+        self._ready = {}
+        self._cases = {case.name: case for case in cases}
+        cells = [cell for case in cases for cell in self._plan.cells(case) if self._state.cells[cell].status is None]
+        if process > 0:
+            # The first call is on the clock in the first process only; here frameworks may prepare side by side.
+            cells = self._side_by_side(cells, "prepare", self._preparation)
+        for cell in cells:
+            self._prepare(cell)
+        self._take_turns(process)
+        for cell in self._side_by_side(list(self._ready), "recheck", self._recheck):
+            if cell in self._ready:
+                self._attempt(cell, "recheck", **self._recheck(cell))
+        for framework in {cell.framework for cell in self._ready}:
             self._session.ask(framework, "release", self._plan.time_limit_s)
 
-    def _prepare(self, case: Case, cell: CellKey, ready: dict[CellKey, float]) -> None:
+    def _preparation(self, cell: CellKey) -> Message:
+        case = self._cases[cell.case]
+        fields: Message = {"case": case.to_dict(), "implementation": cell.implementation, "device": cell.device}
+        return {**fields, "seed": self._plan.seed, "expected": str(self._file(case, 0))}
+
+    def _recheck(self, cell: CellKey) -> Message:
+        case = self._cases[cell.case]
+        files = {"expected": str(self._file(case, 0)), "fresh_expected": str(self._file(case, 1))}
+        return {"seed": self._plan.seed, "fresh_seed": self._plan.seed + 1, **files}
+
+    def _prepare(self, cell: CellKey) -> None:
         if cell.framework not in self._session:
             told = self._state.greetings[cell.framework]
             self._failed(cell, told["status"], told["reason"])
             return
-        fields: dict[str, Any] = {"case": case.to_dict(), "implementation": cell.implementation, "device": cell.device}
-        fields |= {"seed": self._plan.seed, "expected": str(self._file(case, 0))}
-        answer = self._attempt(case, cell, ready, "prepare", **fields)
+        answer = self._attempt(cell, "prepare", **self._preparation(cell))
         if answer is not None:
-            facts = {k: v for k, v in answer.items() if k not in ("status", "reason")}
-            ready[cell] = facts["per_call_s"]
-            self._emit({"event": "prepared", **_name(cell), "facts": facts})
+            self._is_ready(cell, answer)
 
-    def _take_turns(self, case: Case, process: int, ready: dict[CellKey, float]) -> None:
+    def _is_ready(self, cell: CellKey, answer: Message) -> None:
+        facts = {k: v for k, v in answer.items() if k not in ("status", "reason")}
+        self._ready[cell] = facts["per_call_s"]
+        self._emit({"event": "prepared", **_name(cell), "facts": facts})
+
+    def _side_by_side(self, cells: list[CellKey], op: str, fields: Callable[[CellKey], Message]) -> list[CellKey]:
+        """Ask all workers at once, each one cell after the other. What remains has to be asked one by one: the cells of
+        a worker that died, among them the one that it died of.
+        """
+        queues: dict[str, list[tuple[CellKey, Message]]] = defaultdict(list)
+        for cell in cells:
+            if cell.framework in self._session:
+                queues[cell.framework].append((cell, {"cell": str(cell), **fields(cell)}))
+        answered = set()
+        for cell, answer in self._session.ask_side_by_side(queues, op, self._plan.time_limit_s):
+            answered.add(cell)
+            if answer["status"] != Status.OK:
+                self._ready.pop(cell, None)
+                self._failed(cell, answer["status"], answer["reason"])
+            elif op == "prepare":
+                self._is_ready(cell, answer)
+        remaining = [cell for cell in cells if cell not in answered]
+        for framework in {cell.framework for cell in remaining if cell.framework in queues}:
+            self._revive(framework)
+        return remaining
+
+    def _take_turns(self, process: int) -> None:
         """Rounds of one block each, in random order: drift and neighbours hit all alike."""
-        for block in range(self._plan.blocks):
-            turn = list(ready)
+        rounds = self._plan.blocks
+        for block in range(rounds):
+            turn = list(self._ready)
             self._random.shuffle(turn)
             for cell in turn:
-                # A call of seconds needs no six blocks to be told from its neighbours.
-                if cell not in ready or (ready[cell] > _SLOW_CALL_S and block >= max(2, self._plan.blocks // 2)):
+                if cell not in self._ready:
                     continue
-                calls = max(1, round(self._plan.block_s / ready[cell]))
-                answer = self._attempt(case, cell, ready, "block", calls=calls)
+                per_call = self._ready[cell]
+                # Long calls need fewer turns; they are spread evenly over the rounds.
+                turns = min(rounds, max(_FEWEST_TURNS, round(_LONGEST_S / per_call)))
+                if (block + 1) * turns // rounds == block * turns // rounds:
+                    continue
+                calls = max(1, round(self._plan.block_s / per_call))
+                answer = self._attempt(cell, "block", calls=calls)
                 if answer is None:
                     continue
                 seconds = answer["seconds"]
@@ -161,28 +230,26 @@ class Scheduler:
                 self._emit({"event": "block", **_name(cell), **place})
                 self._order += 1
 
-    def _attempt(
-        self, case: Case, cell: CellKey, ready: dict[CellKey, float], op: str, /, **fields: Any
-    ) -> Message | None:
+    def _attempt(self, cell: CellKey, op: str, /, **fields: Any) -> Message | None:
         """Ask a cell's worker; a failure becomes the cell's row and, if the worker is gone, its other cells move on."""
         try:
             answer = self._session.ask(cell.framework, op, self._plan.time_limit_s, cell=str(cell), **fields)
         except WorkerFailed as failure:
-            ready.pop(cell, None)
+            self._ready.pop(cell, None)
             self._failed(cell, failure.status, f"in {op}: {failure.reason}")
-            self._revive(case, cell.framework, ready)
+            self._revive(cell.framework)
             return None
         if answer["status"] == Status.OK:
             return answer
-        ready.pop(cell, None)
+        self._ready.pop(cell, None)
         self._failed(cell, answer["status"], answer["reason"])
         return None
 
-    def _revive(self, case: Case, framework: str, ready: dict[CellKey, float]) -> None:
+    def _revive(self, framework: str) -> None:
         """A new worker in place of a dead one, with the cells that the dead one held and did not die of."""
-        lost = [cell for cell in ready if cell.framework == framework]
+        lost = [cell for cell in self._ready if cell.framework == framework]
         for cell in lost:
-            del ready[cell]
+            del self._ready[cell]
         try:
             self._session.restart(framework)
         except WorkerFailed as failure:
@@ -191,7 +258,7 @@ class Scheduler:
                 {"event": "greeting", "framework": framework, "version": "", "devices": [], "settings": {}, **told}
             )
         for cell in lost:
-            self._prepare(case, cell, ready)
+            self._prepare(cell)
 
     def _ask_oracle(self, case: Case) -> None:
         """The oracle's answer for the inputs that are timed and for the fresh ones; computed once, whatever the process."""

@@ -6,15 +6,17 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmarks.harness.process import START_LIMIT_S, Worker, WorkerFailed, receive_all
+from benchmarks.harness.process import START_LIMIT_S, Worker, WorkerFailed, receive_all, receive_any
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from benchmarks.harness.protocol import Message
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,29 @@ class Session:
         except WorkerFailed:
             del self._workers[framework]
             raise
+
+    def ask_side_by_side(
+        self, queues: Mapping[str, Sequence[tuple[T, Message]]], op: str, limit_s: float
+    ) -> Iterator[tuple[T, Message]]:
+        """Ask several workers at once, each its queue of (token, fields) in order; tokens with their answers as they come.
+
+        A worker that fails is gone afterwards, and the rest of its queue, with the request it failed on, stays unasked.
+        """
+        waiting = {framework: list(queue) for framework, queue in queues.items() if queue}
+        for framework, queue in waiting.items():
+            self._workers[framework].send(op, **queue[0][1])
+        while waiting:
+            answers = receive_any([self._workers[framework] for framework in waiting], limit_s)
+            for framework, answer in answers.items():
+                if isinstance(answer, WorkerFailed):
+                    del self._workers[framework], waiting[framework]
+                    continue
+                token, _ = waiting[framework].pop(0)
+                if waiting[framework]:
+                    self._workers[framework].send(op, **waiting[framework][0][1])
+                else:
+                    del waiting[framework]
+                yield token, answer
 
     def oracle(self, limit_s: float, /, **fields: Any) -> Message:
         """Ask the oracle's worker. Frameworks keep running: nothing is being timed then."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from backends.accuracy import Expected
     from backends.problem import Inputs
 
+_REMEMBERED = 2
+"""Inputs, and oracle's answers, that a worker keeps: those that are timed and the fresh ones."""
 _MEMORY_WORDS = (
     "out of memory",
     "resource_exhausted",
@@ -179,14 +181,21 @@ class Server:
     def _inputs_of(self, case: Case, seed: int) -> Inputs:
         from benchmarks import inputs
 
-        if (case.name, seed) not in self._inputs:
-            self._inputs[case.name, seed] = inputs.make(case, seed)
-        return self._inputs[case.name, seed]
+        return _remember(self._inputs, (case.name, seed), lambda: inputs.make(case, seed))
 
     def _expected_of(self, file: str) -> Expected:
-        if file not in self._expected:
-            self._expected[file] = oracle.read(Path(file))
-        return self._expected[file]
+        return _remember(self._expected, file, lambda: oracle.read(Path(file)))
+
+
+def _remember(known: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+    """The value of a key, made where it is not known. The implementations of a case come one after the other and share
+    its inputs and its oracle; older cases are forgotten, so that the memory does not grow with the suite.
+    """
+    if key not in known:
+        if len(known) >= _REMEMBERED:
+            known.pop(next(iter(known)))
+        known[key] = make()
+    return known[key]
 
 
 OPS = ("hello", "oracle", "prepare", "block", "recheck", "release", "matmul", "conformance")

@@ -156,9 +156,10 @@ class Scheduler:
         for cell in cells:
             self._prepare(cell)
         self._take_turns(process)
-        for cell in self._side_by_side(list(self._ready), "recheck", self._recheck):
-            if cell in self._ready:
-                self._attempt(cell, "recheck", **self._recheck(cell))
+        if process == self._plan.processes - 1:
+            for cell in self._side_by_side(list(self._ready), "recheck", self._recheck):
+                if cell in self._ready:
+                    self._attempt(cell, "recheck", **self._recheck(cell))
         for framework in {cell.framework for cell in self._ready}:
             self._session.ask(framework, "release", self._plan.time_limit_s)
 
@@ -266,7 +267,12 @@ class Scheduler:
             file = self._file(case, extra)
             if file.exists():
                 continue
-            fields = {"case": case.to_dict(), "seed": self._plan.seed + extra, "file": str(file)}
+            fields = {
+                "case": case.to_dict(),
+                "seed": self._plan.seed + extra,
+                "file": str(file),
+                "only_expected": extra > 0,
+            }
             answer = self._session.oracle(_ORACLE_LIMIT_S, **fields)
             if answer["status"] != Status.OK:
                 raise WorkerFailed(Status(answer["status"]), f"the oracle failed on {case.name}: {answer['reason']}")

@@ -106,9 +106,9 @@ class Server:
             "settings": self._framework.settings(),
         }
 
-    def oracle(self, case: dict[str, Any], seed: int, file: str) -> Message:
+    def oracle(self, case: dict[str, Any], seed: int, file: str, only_expected: bool) -> Message:
         """Compute the oracle's answer into a file."""
-        return oracle.compute(Case.from_dict(case), seed, Path(file))
+        return oracle.compute(Case.from_dict(case), seed, Path(file), only_expected=only_expected)
 
     def prepare(
         self, cell: str, case: dict[str, Any], implementation: str, device: str, seed: int, expected: str

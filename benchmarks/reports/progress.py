@@ -29,6 +29,8 @@ class RunProgress:
         self._plan = plan
         self._steps = plan.blocks + 1
         self._started = time.monotonic()
+        self._last = ""
+        self._seen: set[str] = set()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -58,15 +60,27 @@ class RunProgress:
         kind = event["event"]
         if kind in ("prepared", "block"):
             self._bar.update(self._task, advance=1, description=f"{event['case']} {event['implementation']}")
+            self._tell_where(event)
         elif kind == "failed":
             self._bar.update(self._task, advance=self._steps)
             if event["status"] not in ("unsupported", "not_installed"):
                 self._tell(f"{event['case']} {event['implementation']} {event['status']}: {event['reason']}")
-        elif kind == "case":
-            where = f"process {event['process'] + 1} of {self._plan.processes}"
-            self._say(f"{event['case']} done ({where}, {time.monotonic() - self._started:.0f} s)")
         elif kind == "greeting":
             self._say(f"{event['framework']}: {event['version'] or event['reason']}")
+
+    def _tell_where(self, event: Event) -> None:
+        """A line per case that is being prepared, and per quarter of the turns."""
+        seconds = f"{time.monotonic() - self._started:.0f} s"
+        if event["event"] == "prepared":
+            if event["case"] not in self._seen:
+                self._say(f"{event['case']}: preparing and checking ({seconds})")
+            self._seen.add(event["case"])
+            return
+        quarter = 4 * event["block"] // self._plan.blocks
+        where = f"process {event['process'] + 1} of {self._plan.processes}, {25 * quarter} %"
+        if where != self._last:
+            self._say(f"timing: {where} ({seconds})")
+        self._last = where
 
     def _say(self, line: str) -> None:
         """A line where there is no bar."""

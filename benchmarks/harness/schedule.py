@@ -69,7 +69,9 @@ class Scheduler:
         self._session.launch()
         # The oracle computes while the frameworks import: nothing is being timed yet.
         for case in cases:
-            self._ask_oracle(case)
+            self._ask_oracle(case, 0)
+            if process == self._plan.processes - 1:
+                self._ask_oracle(case, 1)
         greetings = self._session.greetings()
         self._welcome(greetings)
         if process == 0:
@@ -166,7 +168,9 @@ class Scheduler:
     def _preparation(self, cell: CellKey) -> Message:
         case = self._cases[cell.case]
         fields: Message = {"case": case.to_dict(), "implementation": cell.implementation, "device": cell.device}
-        return {**fields, "seed": self._plan.seed, "expected": str(self._file(case, 0))}
+        facts = self._state.cells[cell].facts
+        known = [facts["kernel"], facts["per_call_s"]] if facts else None
+        return {**fields, "seed": self._plan.seed, "expected": str(self._file(case, 0)), "known": known}
 
     def _recheck(self, cell: CellKey) -> Message:
         case = self._cases[cell.case]
@@ -261,24 +265,23 @@ class Scheduler:
         for cell in lost:
             self._prepare(cell)
 
-    def _ask_oracle(self, case: Case) -> None:
-        """The oracle's answer for the inputs that are timed and for the fresh ones; computed once, whatever the process."""
-        for extra in (0, 1):
-            file = self._file(case, extra)
-            if file.exists():
-                continue
-            fields = {
-                "case": case.to_dict(),
-                "seed": self._plan.seed + extra,
-                "file": str(file),
-                "only_expected": extra > 0,
-            }
-            answer = self._session.oracle(_ORACLE_LIMIT_S, **fields)
-            if answer["status"] != Status.OK:
-                raise WorkerFailed(Status(answer["status"]), f"the oracle failed on {case.name}: {answer['reason']}")
-            if extra == 0:
-                told = {k: v for k, v in answer.items() if k not in ("status", "reason")}
-                self._emit({"event": "oracle", "case": case.name, **told})
+    def _ask_oracle(self, case: Case, extra: int) -> None:
+        """The oracle's answer for the inputs that are timed (extra 0) or the fresh ones (1), once, whatever the process."""
+        file = self._file(case, extra)
+        if file.exists():
+            return
+        fields = {
+            "case": case.to_dict(),
+            "seed": self._plan.seed + extra,
+            "file": str(file),
+            "only_expected": extra > 0,
+        }
+        answer = self._session.oracle(_ORACLE_LIMIT_S, **fields)
+        if answer["status"] != Status.OK:
+            raise WorkerFailed(Status(answer["status"]), f"the oracle failed on {case.name}: {answer['reason']}")
+        if extra == 0:
+            told = {k: v for k, v in answer.items() if k not in ("status", "reason")}
+            self._emit({"event": "oracle", "case": case.name, **told})
 
     def _file(self, case: Case, extra: int) -> Path:
         place = self._plan.cases.index(case)

@@ -111,13 +111,21 @@ class Server:
         return oracle.compute(Case.from_dict(case), seed, Path(file), only_expected=only_expected)
 
     def prepare(
-        self, cell: str, case: dict[str, Any], implementation: str, device: str, seed: int, expected: str
+        self,
+        cell: str,
+        case: dict[str, Any],
+        implementation: str,
+        device: str,
+        seed: int,
+        expected: str,
+        known: list[Any] | None = None,
     ) -> Message:
-        """Set up and check one cell."""
+        """Set up and check one cell. `known`: [kernel, seconds per call] from an earlier process."""
         problem = Case.from_dict(case)
         chosen = registry.implementations(self._name)[implementation]
-        inputs = self._inputs_of(problem, seed)
-        made = Cell.prepare(problem, chosen, self._loaded(), device, inputs, self._expected_of(expected))
+        inputs, oracle_says = self._inputs_of(problem, seed), self._expected_of(expected)
+        earlier = None if known is None else (str(known[0]), float(known[1]))
+        made = Cell.prepare(problem, chosen, self._loaded(), device, inputs, oracle_says, earlier)
         self._cells[cell] = made
         return {
             "first_call_s": made.first_call_s,

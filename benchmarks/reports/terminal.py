@@ -75,7 +75,7 @@ def _case_table(cells: Sequence[Record], winner: Record | None) -> Table:
             f"{median / fastest:.2f}",
             "" if record.gflops is None else three_digits(record.gflops),
             seconds(record.first_call_s),
-            "" if record.error_over_bound is None else f"{record.error_over_bound:.2f}",
+            "" if record.error_over_bound is None else f"{record.error_over_bound:.2g}",
             style="bold green" if record is winner else "",
         )
     return table

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from backends.accuracy import Roundoffs
     from backends.api import attention
     from backends.interface import Deviation, Implementation, Unsupported, implementation
+    from backends.plugins import PluginError, load_plugin
     from backends.problem import InvalidProblem, Semantics
     from backends.registry import (
         BrokenFramework,
         MissingFramework,
-        PluginError,
         implementations,
         load,
-        load_plugin,
         names,
     )
     from backends.select_rows import select
@@ -41,11 +40,11 @@ _HOME = {
     "InvalidProblem": "problem",
     "names": "registry",
     "load": "registry",
-    "load_plugin": "registry",
+    "load_plugin": "plugins",
     "implementations": "registry",
     "MissingFramework": "registry",
     "BrokenFramework": "registry",
-    "PluginError": "registry",
+    "PluginError": "plugins",
     "select": "select_rows",
 }
 

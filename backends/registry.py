@@ -8,16 +8,11 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
-from backends.interface import Framework, Implementation, registered, restore
-
-ENTRY_POINTS = "attnbench.backends"
-"""Entry-point group through which an installed package offers plug-ins: each names a module that registers on import."""
+from backends.interface import Framework, Implementation, registered
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +41,6 @@ class MissingFramework(ImportError):
 
 class BrokenFramework(ImportError):
     """A framework that was asked for is installed but does not import; the message holds its own error."""
-
-
-class PluginError(ImportError):
-    """A plug-in file is missing, does not import, or registers nothing."""
 
 
 def names() -> tuple[str, ...]:
@@ -97,14 +88,15 @@ def load(framework: str) -> Framework:
             raise MissingFramework(
                 f"{framework} is not installed (no module {error.name}); install it: {remedy}"
             ) from error
-        raise BrokenFramework(f"{framework} is installed but does not import: {_told(error)}") from error
+        raise BrokenFramework(f"{framework} is installed but does not import: {told(error)}") from error
     except Exception as error:
         # Whatever a framework raises while it is imported is that framework's failure, never ours: told with its cause.
-        raise BrokenFramework(f"{framework} is installed but does not import: {_told(error)}") from error
+        raise BrokenFramework(f"{framework} is installed but does not import: {told(error)}") from error
     return backend
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
+    """An exception in one line, with its type."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
@@ -115,49 +107,3 @@ def implementations(framework: str | None = None) -> dict[str, Implementation]:
     order = {name: place for place, name in enumerate(names())}
     found = [i for i in registered().values() if framework in (None, i.framework)]
     return {i.id: i for i in sorted(found, key=lambda i: order.get(i.framework, len(order)))}
-
-
-def load_plugin(path: str | Path) -> tuple[str, ...]:
-    """Import a plug-in file and return the ids that it registered. It is the user's code and runs as such.
-
-    Raises PluginError, with what is wrong in one line.
-    """
-    file = Path(path).resolve()
-    if not file.is_file():
-        raise PluginError(f"plug-in {str(path)!r} is not a file")
-    implementations()  # so that a plug-in cannot take an id of ours
-    before = dict(registered())
-    name = f"attnbench_plugin_{abs(hash(str(file)))}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"plug-in {str(path)!r} is not a Python file (expected a name that ends in .py)")
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[name] = loaded
-    try:
-        spec.loader.exec_module(loaded)
-        return _new_ids(before, str(path))
-    except PluginError:
-        _forget(name, before)
-        raise
-    except (Exception, SystemExit) as error:
-        _forget(name, before)
-        raise PluginError(f"plug-in {str(path)!r} does not import: {_told(error)}") from error
-
-
-def _new_ids(before: Mapping[str, Implementation], path: str) -> tuple[str, ...]:
-    """What a plug-in has registered; PluginError where that is nothing, or for a framework that is not there."""
-    new = tuple(id for id, found in registered().items() if before.get(id) is not found)
-    if not new:
-        raise PluginError(f"plug-in {path!r} defines no implementation (decorate one with @backends.implementation)")
-    unknown = sorted({id for id in new if id.partition("/")[0] not in FRAMEWORKS})
-    if unknown:
-        raise PluginError(
-            f"plug-in {path!r} defines {unknown[0]!r}, expected a framework among {', '.join(FRAMEWORKS)}"
-        )
-    return new
-
-
-def _forget(module_name: str, before: Mapping[str, Implementation]) -> None:
-    """A plug-in that is refused leaves nothing behind."""
-    del sys.modules[module_name]
-    restore(before)

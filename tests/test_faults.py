@@ -173,3 +173,20 @@ def test_an_absent_or_broken_framework_is_a_row_unless_asked_for(tmp_path, error
     assert asked.returncode == 2, asked.stderr
     assert says in asked.stderr
     assert not (tmp_path / "asked").exists()
+
+
+def test_an_installed_plugin_is_found_through_its_entry_point(tmp_path):
+    """A package with an entry point in the group attnbench.backends stands beside ours without being named."""
+    (tmp_path / "theirs.py").write_text(
+        HEAD + '\n\n@implementation("numpy/theirs")\ndef _(query, key, value, **rest):\n'
+        "    return plain(query, key, value, **rest)\n"
+    )
+    about = tmp_path / "theirs-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[attnbench.backends]\ntheirs = theirs\n")
+    words = ("--suite", "smoke", "--case", "tiny-self", "--implementation", "numpy/theirs", "--blocks", "1")
+    paths = {"PYTHONPATH": str(tmp_path)}
+    result = attnbench("run", *words, "--format", "json", "--quiet", "--out", tmp_path / "run", environment=paths)
+    assert result.returncode == 0, result.stderr
+    assert [row["status"] for row in json.loads(result.stdout)] == ["ok"]

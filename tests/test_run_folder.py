@@ -124,3 +124,24 @@ def test_nothing_to_resume_is_told(tmp_path):
     (tmp_path / "journal.jsonl").write_text("")
     with pytest.raises(UnreadableResults, match=r"plan\.json is damaged"):
         RunFolder(tmp_path).load()
+
+
+def test_a_run_is_a_dataframe(tmp_path):
+    """benchmarks.load and load_samples give the rows and the blocks; what is no run is refused."""
+    import benchmarks
+
+    folder = RunFolder.create(tmp_path / "run", PLAN)
+    state = folded(EVENTS[:8])
+    folder.write_results(to_records(PLAN, state, "r"), state)
+    folder.close()
+    frame = benchmarks.load(tmp_path / "run")
+    assert list(frame["implementation"]) == ["numpy/naive", "numpy/blocked"]
+    assert frame["status"].cat.ordered
+    assert frame["median_s"].dtype == float
+    assert frame["pass"].eq("forward").all()
+    samples = benchmarks.load_samples(tmp_path / "run")
+    assert list(samples["per_call_s"].round(3)) == [0.1, 0.12]
+    with pytest.raises(UnreadableResults, match="cannot be read"):
+        benchmarks.load_samples(tmp_path)
+    with pytest.raises(UnreadableResults, match="cannot be read"):
+        benchmarks.load(tmp_path)

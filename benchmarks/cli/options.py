@@ -122,12 +122,17 @@ def check_pass(name: str) -> None:
 
 
 def resolve_plugins(paths: list[Path] | None) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """((framework, path), ...) for each worker that loads a file, and all the ids that the files define."""
-    if not paths:
-        return (), ()
+    """((framework, plug-in), ...) for each worker that loads one, and all the ids that they define.
+
+    The files of --plugin, and what installed packages offer through the entry-point group attnbench.backends.
+    """
+    from backends.plugins import installed_plugins
     from benchmarks.conformance.check import plugin_ids
 
-    found = plugin_ids([str(path.resolve()) for path in paths])
+    wanted = [*(str(path.resolve()) for path in paths or ()), *installed_plugins()]
+    if not wanted:
+        return (), ()
+    found = plugin_ids(wanted)
     ids = tuple(id for defined in found.values() for id in defined)
     pairs = {(id.partition("/")[0], path): None for path, defined in found.items() for id in defined}
     return tuple(pairs), ids

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.conformance.probes import PROBES
@@ -90,14 +89,12 @@ def _ask(session: Session, framework: str, implementation: str, probe: str, devi
 
 
 def plugin_ids(paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Plug-in file -> the ids that it defines, asked of a worker: the user's process never runs a plug-in."""
+    """Plug-in -> the ids that it defines, asked of a worker: the user's process never runs a plug-in."""
     from benchmarks.harness.process import START_LIMIT_S, Worker
 
     found: dict[str, tuple[str, ...]] = {}
     with Session(()) as session:
         for number, path in enumerate(paths):
-            if not Path(path).is_file():
-                raise UsageError(f"plug-in {path!r} is not a file")
             worker = Worker(f"plugin-{number}", session.folder / "plugin.log", plugins=[path])
             try:
                 answer = worker.ask("hello", START_LIMIT_S)

@@ -42,7 +42,7 @@ class Worker:
         log: Path,
         *,
         framework: str | None = None,
-        plugins: Sequence[str] = (),
+        plugins: Sequence[str] = (),  # absolute paths or module:NAME, see backends.plugins
         python: str = sys.executable,
         environment: dict[str, str] | None = None,
     ) -> None:
@@ -54,7 +54,7 @@ class Worker:
         command = [python, "-m", "benchmarks.harness.worker", "--fd", str(theirs.fileno())]
         command += ["--framework", framework] if framework else []
         for plugin in plugins:
-            command += ["--plugin", str(Path(plugin).resolve())]
+            command += ["--plugin", plugin]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 command,

@@ -95,7 +95,7 @@ class Server:
         if self._name is not None:
             self._framework = registry.load(self._name)
         import_s = time.perf_counter() - start
-        plugged = [id for path in self._plugins for id in registry.load_plugin(path)]
+        plugged = [id for path in self._plugins for id in backends.load_plugin(path)]
         if self._framework is None:
             return {"import_s": import_s, "plugins": plugged}
         return {

@@ -47,8 +47,10 @@ def _install_torch(session: nox.Session) -> None:
     # A configured index or wheel folder may offer the CPU build under its local version; if not, uv knows where it is.
     quiet = {"success_codes": [0, 1], "silent": True}
     _pip(session, f"torch=={TORCH}+cpu", "-c", "constraints.txt", **quiet)
-    present = f"import importlib.metadata as m, sys; sys.exit(not m.version('torch').startswith('{TORCH}'))"
-    if session.run(PYTHON, "-c", present, external=True, **quiet) is not True:
+    installed = session.run(
+        PYTHON, "-c", "import importlib.metadata as m; print(m.version('torch'))", external=True, **quiet
+    )
+    if not str(installed).startswith(TORCH):
         _pip(session, "uv")
         words = ("pip", "install", "--python", PYTHON, "--torch-backend", "cpu", f"torch=={TORCH}")
         session.run(PYTHON, "-m", "uv", *words, external=True)

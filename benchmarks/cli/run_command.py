@@ -119,5 +119,5 @@ def _print(outcome: Outcome, folder: RunFolder, format: Format) -> None:
         f"{len(outcome.records)} cells in {wall:.0f} s, {timed:.0f} s of it ({timed / max(wall, 1e-9):.0%}) in timed blocks."
     )
     if outcome.interrupted:
-        out.print(f"Interrupted. Go on with: python -m benchmarks run --resume {folder.path}")
-    out.print(f"Written to {folder.path}")
+        out.print(f"Interrupted. Go on with: python -m benchmarks run --resume {folder.path}", soft_wrap=True)
+    out.print(f"Written to {folder.path}", soft_wrap=True)  # paths are for copying: never broken

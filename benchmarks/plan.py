@@ -49,7 +49,7 @@ class Plan:
     asked: tuple[str, ...] = ()
     """Frameworks that were asked for by name: they must load."""
     processes: int = 2
-    blocks: int = 13
+    blocks: int = 14
     """Timed blocks of each cell in each process."""
     block_s: float = 0.025
     seed: int = 0

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from benchmarks.harness.state import Event, State
 
 _ORACLE_LIMIT_S = 600.0
-_FEWEST_TURNS = 5
-_LONGEST_S = 1.0
+_FEWEST_TURNS = 4
+_LONGEST_S = 0.5
 """A cell whose turns take longer than this, in one process, gets fewer of them."""
 _COPIES = 1.5
 """Of inputs and output that an implementation holds while it waits for its turn."""

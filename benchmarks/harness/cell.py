@@ -16,7 +16,7 @@ from backends.layout import from_layout
 from backends.problem import Inputs
 from benchmarks.cases import Case
 
-_ESTIMATE_S = 0.03
+_ESTIMATE_S = 0.01
 _WARM_CALL_S = 0.005
 
 

@@ -155,8 +155,11 @@ class Scheduler:
         if process > 0:
             # The first call is on the clock in the first process only; here frameworks may prepare side by side.
             cells = self._side_by_side(cells, "prepare", self._preparation)
-        for cell in cells:
-            self._prepare(cell)
+        for case in cases:
+            own = [cell for cell in cells if cell.case == case.name]
+            self._fetch(case, {cell.framework for cell in own})
+            for cell in own:
+                self._prepare(cell)
         self._take_turns(process)
         if process == self._plan.processes - 1:
             for cell in self._side_by_side(list(self._ready), "recheck", self._recheck):
@@ -164,6 +167,16 @@ class Scheduler:
                     self._attempt(cell, "recheck", **self._recheck(cell))
         for framework in {cell.framework for cell in self._ready}:
             self._session.ask(framework, "release", self._plan.time_limit_s)
+
+    def _fetch(self, case: Case, frameworks: set[str]) -> None:
+        """All workers at once make the inputs and read the oracle: what is on the clock afterwards waits for neither."""
+        fields = {"case": case.to_dict(), "seed": self._plan.seed, "expected": str(self._file(case, 0))}
+        queues = {framework: [(framework, fields)] for framework in frameworks if framework in self._session}
+        answered = {
+            framework for framework, _ in self._session.ask_side_by_side(queues, "fetch", self._plan.time_limit_s)
+        }
+        for framework in queues.keys() - answered:
+            self._revive(framework)
 
     def _preparation(self, cell: CellKey) -> Message:
         case = self._cases[cell.case]

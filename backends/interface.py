@@ -70,7 +70,6 @@ class Prepared:
     keywords: Mapping[str, Any] = field(default_factory=dict)
     lowered: tuple[str, ...] = ()
     """What it does not take natively and was expressed through its mask or bias, before the clock."""
-    note: str = ""
 
 
 class Framework(Protocol):

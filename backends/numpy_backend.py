@@ -82,13 +82,9 @@ def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     return lambda: np.matmul(a, a, out=out)
 
 
+@cache
 def _blas() -> Any:
     """threadpoolctl's controller, or None where it is not installed: backends/ asks for NumPy alone."""
-    return _controller()
-
-
-@cache
-def _controller() -> Any:
     try:
         from threadpoolctl import ThreadpoolController
     except ModuleNotFoundError:

@@ -66,7 +66,7 @@ def _importer(plugin: str | Path) -> Callable[[], object]:
         sys.modules[name] = loaded
         try:
             loader.exec_module(loaded)
-        except BaseException:
+        except BaseException:  # whatever it was, a half-imported module must not stay; then it goes on its way
             del sys.modules[name]
             raise
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.errors import UsageError
 from benchmarks.harness.environment import fingerprint
 from benchmarks.harness.schedule import Scheduler
-from benchmarks.harness.session import Session, greet
+from benchmarks.harness.session import Session, greet, usual_workers
 from benchmarks.harness.state import Event, State
 from benchmarks.plan import Plan
 from benchmarks.results import to_records
@@ -52,25 +52,26 @@ def measure(plan: Plan, folder: RunFolder, state: State, show: Callable[[Event],
         plugins[framework] += (path,)
     if not folder.environment():
         folder.write_environment(fingerprint())
-    with Session(plan.frameworks, log=logs, plugins=plugins) as session:
+    with Session(usual_workers(plan.frameworks, plugins, plan.cpus), log=logs) as session:
         try:
             Scheduler(plan, session, state, emit).run()
         except KeyboardInterrupt:
             interrupted = True
-    folder.write_environment(_environment(state))
+    folder.write_environment(_environment(plan, state))
     records = to_records(plan, state, folder.run_id)
     folder.write_results(records, state)
     folder.close()
     return Outcome(records, state, interrupted)
 
 
-def _environment(state: State) -> dict[str, object]:
+def _environment(plan: Plan, state: State) -> dict[str, object]:
     greetings = {}
     for framework, told in state.greetings.items():
         greetings[framework] = greet(framework, told)
     found = fingerprint(greetings)
     found["matmul_gflops"] = state.matmul_gflops
     found["handicaps"] = [{k: v for k, v in h.items() if k != "event"} for h in state.handicaps]
+    found["cpus"] = list(plan.cpus)
     found["wall_s"], found["timed_s"] = round(state.wall_s, 3), round(state.timed_s, 3)
     return found
 

@@ -48,10 +48,14 @@ class Plan:
     """(framework, absolute path of the file) for each worker that loads a plug-in."""
     asked: tuple[str, ...] = ()
     """Frameworks that were asked for by name: they must load."""
+    cpus: tuple[int, ...] = ()
+    """Those that the workers run on; none named: all."""
     processes: int = 2
     blocks: int = 14
     """Timed blocks of each cell in each process."""
-    block_s: float = 0.025
+    block_s: float = 0.028
+    slowdown: float = 0.0
+    """Share of a call's time that is added to every call, by `audit`."""
     seed: int = 0
     time_limit_s: float = 180.0
     """For each step of a cell: prepare (with compiling), block, recheck."""
@@ -72,7 +76,7 @@ class Plan:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Plan:
         """The inverse of to_dict, also after a trip through JSON."""
-        lists = {"implementations": tuple(data["implementations"]), "asked": tuple(data["asked"])}
+        lists = {name: tuple(data[name]) for name in ("implementations", "asked", "cpus")}
         plugins = tuple((framework, path) for framework, path in data["plugins"])
         return cls(**{**data, **lists, "plugins": plugins, "cases": tuple(Case.from_dict(c) for c in data["cases"])})
 

@@ -71,7 +71,7 @@ class Record:
     reason: str = ""
     """Why the status is not ok, in one line."""
     median_s: float | None = None
-    """Median over all blocks of the seconds per call."""
+    """Median over all blocks of the seconds per call; on one CPU each at the core speed of quiet moments: see core_speed."""
     ci_low_s: float | None = None
     ci_high_s: float | None = None
     """95 % interval of the median, over processes and blocks."""
@@ -109,6 +109,8 @@ class Record:
     """Semantics expressed through the mask or bias before the clock."""
     kernel: str = ""
     """What the profiler or the compiler says has run."""
+    median_raw_s: float | None = None
+    """Median over all blocks of the seconds per call, as the clock gave them."""
 
     def __post_init__(self) -> None:
         timed = self.median_s is not None

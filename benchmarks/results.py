@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from backends import registry
+from benchmarks.core_speed import QUIET, at_speed
 from benchmarks.records import Record, Status, describe
 from benchmarks.stats import summarise
 
@@ -14,15 +19,27 @@ if TYPE_CHECKING:
     from benchmarks.harness.state import CellState, State
     from benchmarks.plan import CellKey, Plan
 
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One timed block."""
+
+    calls: int
+    seconds: float
+    quiet_per_call_s: float
+    """At the core speed of the run's quiet moments."""
+
+
 NOT_REACHED = "the run was interrupted before this cell was measured"
 
 
 def to_records(plan: Plan, state: State, run_id: str) -> list[Record]:
     """One record per cell of the plan, in its order."""
     naive = {i.framework: i.id for i in registry.implementations().values() if i.naive}
+    timed = timed_blocks(state, one_core=len(plan.cpus) == 1)
     records = []
     for case in plan.cases:
-        rows = {cell: _row(plan, case, cell, state, run_id) for cell in plan.cells(case)}
+        rows = {cell: _row(plan, case, cell, state, timed.get(cell, {}), run_id) for cell in plan.cells(case)}
         median = {cell.implementation: row.get("median_s") for cell, row in rows.items()}
         for cell, row in rows.items():
             base = median.get(naive.get(cell.framework, ""))
@@ -32,7 +49,40 @@ def to_records(plan: Plan, state: State, run_id: str) -> list[Record]:
     return records
 
 
-def _row(plan: Plan, case: Case, cell: CellKey, state: State, run_id: str) -> dict[str, Any]:
+def timed_blocks(state: State, *, one_core: bool) -> dict[CellKey, dict[int, list[Block]]]:
+    """The blocks of each cell by process, each at the core speed of its framework's quiet moments in this run.
+
+    That speed is known on one core only: on several, what the others do counts as much, and the canary does not see it.
+    """
+    cells = [cell for cell, known in state.cells.items() if any(known.blocks.values())]
+    flat = [
+        (cell, process, calls, seconds, canary_s)
+        for cell in cells
+        for process, places in state.cells[cell].blocks.items()
+        for _, _, calls, seconds, canary_s in places
+    ]
+    if not flat:
+        return {}
+    number = {cell: n for n, cell in enumerate(cells)}
+    place: dict[tuple[CellKey, int], int] = {}
+    of_cell = np.array([number[cell] for cell, *_ in flat])
+    of_process = np.array([place.setdefault((cell, process), len(place)) for cell, process, *_ in flat])
+    framework = np.array([cell.framework for cell, *_ in flat])
+    log_time = np.log([seconds / calls for _, _, calls, seconds, _ in flat])
+    log_canary = np.log([canary_s for *_, canary_s in flat])
+    for name in np.unique(framework):
+        log_canary[framework == name] -= np.quantile(log_canary[framework == name], QUIET)
+    quiet = at_speed(of_cell, of_process, log_time, log_canary, 0.0) if one_core else log_time
+    adjusted = np.exp(quiet)
+    found: dict[CellKey, dict[int, list[Block]]] = defaultdict(lambda: defaultdict(list))
+    for (cell, process, calls, seconds, _), per_call_s in zip(flat, adjusted, strict=True):
+        found[cell][process].append(Block(calls, seconds, float(per_call_s)))
+    return found
+
+
+def _row(
+    plan: Plan, case: Case, cell: CellKey, state: State, blocks: dict[int, list[Block]], run_id: str
+) -> dict[str, Any]:
     known = state.cells[cell]
     told = state.greetings.get(cell.framework, {})
     row: dict[str, Any] = {
@@ -51,14 +101,11 @@ def _row(plan: Plan, case: Case, cell: CellKey, state: State, run_id: str) -> di
         return {**row, "status": known.status, "reason": known.reason or "no reason given"}
     if not any(known.blocks.values()):
         return {**row, "status": Status.ERROR, "reason": NOT_REACHED}
-    return {**row, "status": Status.OK, **_measured(case, known, state)}
+    return {**row, "status": Status.OK, **_measured(case, known, blocks, state)}
 
 
-def _measured(case: Case, known: CellState, state: State) -> dict[str, Any]:
-    blocks: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for process, places in known.blocks.items():
-        blocks[process] = [(calls, seconds) for _, _, calls, seconds in places]
-    summary = summarise(blocks)
+def _measured(case: Case, known: CellState, blocks: dict[int, list[Block]], state: State) -> dict[str, Any]:
+    summary = summarise({p: [(b.calls, b.calls * b.quiet_per_call_s) for b in own] for p, own in blocks.items()})
     work, facts = state.cases[case.name], known.facts
     gflops = work["flops"] / summary.median_s / 1e9
     peak = max(state.matmul_gflops.get(case.dtype, {}).values(), default=None)
@@ -72,6 +119,7 @@ def _measured(case: Case, known: CellState, state: State) -> dict[str, Any]:
         "samples": summary.samples,
         "blocks": summary.blocks,
         "processes": summary.processes,
+        "median_raw_s": statistics.median(b.seconds / b.calls for own in blocks.values() for b in own),
         "first_call_s": facts["first_call_s"],
         "gflops": gflops,
         "gflops_conventional": work["flops_conventional"] / summary.median_s / 1e9,

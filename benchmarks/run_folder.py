@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
     from benchmarks.records import Record
 
-SAMPLE_COLUMNS = ("case", "implementation", "device", "pass", "process", "block", "order", "calls", "seconds")
+SAMPLE_COLUMNS = (
+    "case",
+    "implementation",
+    "device",
+    "pass",
+    "process",
+    "block",
+    "order",
+    "calls",
+    "seconds",
+    "canary_s",
+)
 DEFAULT_PARENT = Path("results") / "runs"
 
 
@@ -125,7 +136,7 @@ def samples_csv(state: State) -> str:
     writer.writerow(SAMPLE_COLUMNS)
     for cell, known in state.cells.items():
         for process, blocks in sorted(known.blocks.items()):
-            for block, order, calls, seconds in blocks:
+            for block, order, calls, seconds, canary_s in blocks:
                 place = (cell.case, cell.implementation, cell.device, "forward", process, block, order, calls)
-                writer.writerow([*place, f"{seconds:.9g}"])
+                writer.writerow([*place, f"{seconds:.9g}", f"{canary_s:.9g}"])
     return out.getvalue()

@@ -10,9 +10,9 @@ import time
 import psutil
 import pytest
 
-from benchmarks.harness.process import Worker, WorkerFailed
+from benchmarks.harness.process import Worker, WorkerFailed, WorkerSpec
 from benchmarks.harness.protocol import Garbled, receive
-from benchmarks.harness.session import Session
+from benchmarks.harness.session import Session, usual_workers
 from benchmarks.records import Status
 from tests.processes import ROOT
 
@@ -33,7 +33,7 @@ def state_becomes(pid, wanted):
 @pytest.fixture
 def worker(tmp_path):
     """A NumPy worker that has said hello."""
-    made = Worker("numpy", tmp_path / "log", framework="numpy")
+    made = Worker(WorkerSpec(name="numpy", framework="numpy"), tmp_path / "log")
     assert made.ask("hello", 60)["status"] == Status.OK
     yield made
     made.stop()
@@ -49,7 +49,7 @@ def test_an_idle_worker_is_frozen_and_wakes_up_when_asked(worker):
 
 def test_only_the_worker_that_is_asked_runs():
     """A session freezes every other worker, the oracle's too."""
-    with Session(["numpy"]) as session:
+    with Session(usual_workers(["numpy"])) as session:
         session.launch()
         session.greetings()
         session.ask("numpy", "release", 60)
@@ -69,8 +69,8 @@ def test_no_worker_outlives_its_parent(tmp_path, frozen):
     """SIGKILL of the parent takes the workers along, frozen ones too."""
     code = f"""
 import pathlib, time
-from benchmarks.harness.process import Worker
-worker = Worker("numpy", pathlib.Path({str(tmp_path / "log")!r}), framework="numpy")
+from benchmarks.harness.process import Worker, WorkerSpec
+worker = Worker(WorkerSpec(name="numpy", framework="numpy"), pathlib.Path({str(tmp_path / "log")!r}))
 worker.ask("hello", 60)
 if {frozen}:
     worker.freeze()

@@ -27,7 +27,8 @@ def cell(implementation, **fields):
 
 def block(implementation, process, number, seconds):
     """A block event."""
-    return cell(implementation, event="block", process=process, block=number, order=number, calls=10, seconds=seconds)
+    place = {"process": process, "block": number, "order": number, "calls": 10}
+    return cell(implementation, event="block", **place, seconds=seconds, canary_s=1e-6)
 
 
 EVENTS = [

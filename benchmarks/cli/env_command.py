@@ -8,7 +8,7 @@ from backends import registry
 from benchmarks.cli.options import Format
 from benchmarks.errors import UsageError
 from benchmarks.harness.environment import fingerprint
-from benchmarks.harness.session import Session
+from benchmarks.harness.session import Session, usual_workers
 from benchmarks.reports.terminal import console
 
 
@@ -16,7 +16,7 @@ def print_environment(format: Format) -> None:
     """Start each framework's worker for its version and settings, and print all of it."""
     if format not in (Format.JSON, Format.TABLE):
         raise UsageError(f"env prints json or table, not {format}")
-    with Session(registry.names()) as session:
+    with Session(usual_workers(registry.names())) as session:
         session.launch()
         found = fingerprint(session.greetings())
     out = console()

@@ -12,7 +12,7 @@ from backends import registry
 from benchmarks import suites
 from benchmarks.cli.options import Format
 from benchmarks.errors import UsageError
-from benchmarks.harness.session import Session
+from benchmarks.harness.session import Session, usual_workers
 from benchmarks.records import Status, describe
 from benchmarks.reports.terminal import console
 from benchmarks.reports.text import harmless, shape_words
@@ -58,7 +58,10 @@ def list_everything(what: str, suite: str | None, format: Format) -> None:
 
 
 def _greet() -> dict[str, Any]:
-    with console(stderr=True).status("starting one worker per framework"), Session(registry.names()) as session:
+    with (
+        console(stderr=True).status("starting one worker per framework"),
+        Session(usual_workers(registry.names())) as session,
+    ):
         session.launch()
         return dict(session.greetings())
 

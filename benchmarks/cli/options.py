@@ -38,6 +38,25 @@ Plugin = Annotated[
     list[Path] | None, typer.Option(help="A Python file with implementations of your own. May be repeated.")
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the run; default results/runs/<time>-<suite>.")]
+Cpus = Annotated[
+    str | None,
+    typer.Option(
+        help="CPUs that the workers run on: how many (1), or which (0,2); default all. One is far quieter on shared machines."
+    ),
+]
+Threshold = Annotated[str, typer.Option(help="A change counts beyond this share: 5% or 0.05.")]
+Floor = Annotated[str | None, typer.Option(help="... and beyond this time: 20us.")]
+ThresholdsFile = Annotated[Path | None, typer.Option(help="TOML file with thresholds of certain cells.")]
+Alpha = Annotated[
+    float, typer.Option(min=1e-9, max=0.5, help="Chance of one false alarm in the whole comparison, at most.")
+]
+SaveAs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Write the result to this file too: .md, .csv, .json, .xml (JUnit) or .txt (GitHub). Repeatable."
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="Print every cell, uneventful ones too.")]
 OutputFormat = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 ShapeText = Annotated[
@@ -110,6 +129,30 @@ def _window(text: str) -> tuple[int | None, int | None]:
     if not colon or not all(side == "" or side.isdigit() for side in (left, right)):
         raise UsageError(f"--window {text!r}, expected LEFT:RIGHT with counts of keys, an empty side being open")
     return (int(left) if left else None, int(right) if right else None)
+
+
+def resolve_cpus(text: str | None) -> tuple[int, ...]:
+    """The CPUs that a text names: 2 is the last two (the first serves interrupts), 0,3 are those two, None is all."""
+    import os
+
+    from benchmarks.errors import UsageError
+
+    if text is None:
+        return ()
+    if not hasattr(os, "sched_setaffinity"):
+        raise UsageError("--cpus needs a system that can bind processes to CPUs, and this one cannot; leave it out")
+    allowed = sorted(os.sched_getaffinity(0))
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise UsageError(f"--cpus {text!r}, expected how many (1) or which, separated by commas (0,2)")
+    numbers = [int(word) for word in words]
+    if len(numbers) == 1 and "," not in text:
+        if not 1 <= numbers[0] <= len(allowed):
+            raise UsageError(f"--cpus {text}, expected 1 to {len(allowed)}: so many may be used here")
+        return tuple(allowed[-numbers[0] :])
+    if strange := [n for n in numbers if n not in allowed]:
+        raise UsageError(f"--cpus names CPU {strange[0]}, expected some of {', '.join(map(str, allowed))}")
+    return tuple(sorted(set(numbers)))
 
 
 def check_pass(name: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import suites
-from benchmarks.cli.options import Format, resolve_plugins
+from benchmarks.cli.options import Format, resolve_cpus, resolve_plugins
 from benchmarks.errors import UsageError
 from benchmarks.harness.state import State
 from benchmarks.insights import three_lines
@@ -47,6 +47,7 @@ class RunRequest:
     resume: Path | None
     format: Format
     quiet: bool
+    cpus: str | None
     processes: int | None
     blocks: int
     block_s: float
@@ -97,6 +98,7 @@ def _plan(request: RunRequest) -> Plan:
         device=request.device,
         plugins=plugins,
         asked=asked,
+        cpus=resolve_cpus(request.cpus),
         processes=request.processes or suites.PROCESSES.get(request.suite, suites.USUAL_PROCESSES),
         blocks=request.blocks,
         block_s=request.block_s,

@@ -9,7 +9,7 @@ from benchmarks.conformance.probes import PROBES
 from benchmarks.conformance.probing import Answer, Verdict
 from benchmarks.errors import UsageError
 from benchmarks.harness.process import WorkerFailed
-from benchmarks.harness.session import Session
+from benchmarks.harness.session import Session, usual_workers
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def check(
     frameworks = tuple(dict.fromkeys(id.partition("/")[0] for id in implementations))
     names = tuple(probe.name for probe in PROBES)
     answers: dict[tuple[str, str], Answer] = {}
-    with Session(frameworks, plugins=plugins) as session:
+    with Session(usual_workers(frameworks, plugins)) as session:
         session.launch()
         show("starting " + ", ".join(frameworks), None)
         greetings = session.greetings()
@@ -90,12 +90,13 @@ def _ask(session: Session, framework: str, implementation: str, probe: str, devi
 
 def plugin_ids(paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Plug-in -> the ids that it defines, asked of a worker: the user's process never runs a plug-in."""
-    from benchmarks.harness.process import START_LIMIT_S, Worker
+    from benchmarks.harness.process import START_LIMIT_S, Worker, WorkerSpec
 
     found: dict[str, tuple[str, ...]] = {}
     with Session(()) as session:
         for number, path in enumerate(paths):
-            worker = Worker(f"plugin-{number}", session.folder / "plugin.log", plugins=[path])
+            spec = WorkerSpec(name=f"plugin-{number}", plugins=(path,))
+            worker = Worker(spec, session.folder / "plugin.log")
             try:
                 answer = worker.ask("hello", START_LIMIT_S)
             except WorkerFailed as failure:

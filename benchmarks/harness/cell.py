@@ -15,20 +15,30 @@ from backends.interface import Framework, Implementation, Prepared
 from backends.layout import from_layout
 from backends.problem import Inputs
 from benchmarks.cases import Case
+from benchmarks.harness.canary import Canary
+from benchmarks.harness.slowdown import ExtraWork
 
 _ESTIMATE_S = 0.01
-_WARM_CALL_S = 0.005
+_WARM_FROM = 5
+"""Calls in a block. A block of fewer long calls would pay too much for a call that is not timed."""
 
 
 class Incorrect(Exception):
     """The output is not within the bound of the oracle; the message says what was got, expected and where."""
 
 
-def time_calls(call: Callable[[], Any], barrier: Callable[[Any], None], calls: int) -> float:
-    """Seconds that `calls` calls took, each ended by the framework's barrier."""
+def time_calls(
+    call: Callable[[], Any], barrier: Callable[[Any], None], calls: int, extra: Callable[[], None] | None = None
+) -> float:
+    """Seconds that `calls` calls took, each ended by the framework's barrier, and followed by `extra` work if any."""
     start = time.perf_counter_ns()
-    for _ in range(calls):
-        barrier(call())
+    if extra is None:
+        for _ in range(calls):
+            barrier(call())
+    else:
+        for _ in range(calls):
+            barrier(call())
+            extra()
     return (time.perf_counter_ns() - start) * 1e-9
 
 
@@ -45,6 +55,8 @@ class Cell:
     judgement: Judgement
     kernel: str = ""
     per_call_s: float = 0.0
+    slowed: tuple[float, ExtraWork] | None = None
+    """The share by which the last block was slowed down, and the work that does it."""
 
     @classmethod
     def prepare(
@@ -73,10 +85,10 @@ class Cell:
             cell.kernel, cell.per_call_s = known
             return cell
         cell.kernel = "" if implementation.prove is None else implementation.prove(prepared)
-        cell.per_call_s = cell._estimate()
+        cell.per_call_s = cell.estimate()
         return cell
 
-    def _estimate(self) -> float:
+    def estimate(self) -> float:
         """Seconds per call from a few calls: only to size the blocks."""
         best, spent = float("inf"), 0.0
         with self.implementation.context():
@@ -85,12 +97,23 @@ class Cell:
                 best, spent = min(best, seconds), spent + seconds
         return best
 
-    def block(self, calls: int) -> float:
-        """Seconds of one timed block. Short calls get one untimed call first: the caches were a neighbour's a moment ago."""
+    def block(self, calls: int, slowdown: float = 0.0, canary: Canary | None = None) -> float:
+        """Seconds of one timed block. Short calls get one untimed call first: the caches were a neighbour's a moment ago.
+
+        `slowdown` adds work that takes this share of a call's time: `audit` does that, to see whether it is found.
+        """
         with self.implementation.context():
-            if self.per_call_s < _WARM_CALL_S:
+            extra = self._extra(slowdown) if slowdown else None
+            if calls >= _WARM_FROM:
                 time_calls(self.prepared.call, self.framework.barrier, 1)
-            return time_calls(self.prepared.call, self.framework.barrier, calls)
+            if canary is not None:
+                canary.before()
+            return time_calls(self.prepared.call, self.framework.barrier, calls, extra)
+
+    def _extra(self, slowdown: float) -> ExtraWork:
+        if self.slowed is None or self.slowed[0] != slowdown:
+            self.slowed = (slowdown, ExtraWork(lambda: self.framework.barrier(self.prepared.call()), slowdown))
+        return self.slowed[1]
 
     def recheck(self, inputs: Inputs, expected: Expected, fresh: Inputs, fresh_expected: Expected) -> None:
         """After the clock: still right on the same inputs (were they modified?) and on fresh ones (was a result kept?)."""

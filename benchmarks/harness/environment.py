@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -42,6 +43,14 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "kernel": platform.release(),
     }
+
+
+def machine_slug() -> str:
+    """This machine in a word that can name a folder: its processor, and the cores that it may use."""
+    found = machine()
+    words = re.sub(r"\(\w+\)|\bCPU\b", " ", found["cpu"])  # (R), (TM)
+    processor = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "unknown"
+    return f"{processor}-{found['cores_allowed']}-cores"
 
 
 def cpu_model() -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -17,7 +18,7 @@ from benchmarks.harness import protocol
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 180.0
@@ -33,40 +34,53 @@ class WorkerFailed(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """What a worker is started from."""
+
+    name: str
+    framework: str | None = None
+    """None: it serves the oracle, or only tells what its plug-ins define."""
+    plugins: tuple[str, ...] = ()
+    """Absolute paths, or module:NAME; see backends.plugins."""
+    python: str = sys.executable
+    root: Path = ROOT
+    """The checkout whose code it runs."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """Added to the environment."""
+    cpus: tuple[int, ...] = ()
+    """Those it may run on; none named: all that this process may."""
+
+
 class Worker:
     """One child process. Its output goes to a log file, so that nothing a framework prints reaches the user's table."""
 
-    def __init__(
-        self,
-        name: str,
-        log: Path,
-        *,
-        framework: str | None = None,
-        plugins: Sequence[str] = (),  # absolute paths or module:NAME, see backends.plugins
-        python: str = sys.executable,
-        environment: dict[str, str] | None = None,
-    ) -> None:
-        self.name = name
+    def __init__(self, spec: WorkerSpec, log: Path) -> None:
+        self.name = spec.name
         self.log = log
-        self.framework = framework
         self.frozen = False
         self.connection, theirs = Pipe()
-        command = [python, "-m", "benchmarks.harness.worker", "--fd", str(theirs.fileno())]
-        command += ["--framework", framework] if framework else []
-        for plugin in plugins:
+        command = [spec.python, "-m", "benchmarks.harness.worker", "--fd", str(theirs.fileno())]
+        command += ["--framework", spec.framework] if spec.framework else []
+        for plugin in spec.plugins:
             command += ["--plugin", plugin]
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**os.environ, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is the parent's to handle, and freezing reaches helpers of the worker too
-            )
-        theirs.close()
+        try:
+            with log.open("ab") as output, bound_to(spec.cpus):
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=spec.root,
+                    env={**os.environ, **dict(spec.variables)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C is the parent's to handle, and freezing reaches helpers of the worker
+                )
+        except OSError as error:
+            self.connection.close()
+            raise WorkerFailed(Status.ERROR, f"{spec.python} does not start: {error.strerror or error}") from None
+        finally:
+            theirs.close()
 
     @property
     def pid(self) -> int:
@@ -115,6 +129,12 @@ class Worker:
         if self.frozen and self._signal(signal.SIGCONT):
             self.frozen = False
 
+    def bind(self, cpus: tuple[int, ...]) -> None:
+        """Move all its threads to other CPUs. Their number stays: frameworks have sized their pools when they started."""
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+                os.sched_setaffinity(int(thread.name), cpus)
+
     def stop(self) -> None:
         """End the process, and whatever it started, for good."""
         self.connection.close()
@@ -158,6 +178,20 @@ class Worker:
         except OSError:
             return ""
         return next((" ".join(line.split())[:200] for line in reversed(lines) if line.strip()), "")
+
+
+@contextlib.contextmanager
+def bound_to(cpus: tuple[int, ...]) -> Iterator[None]:
+    """What is started meanwhile inherits the CPUs: frameworks size their thread pools by them when they are imported."""
+    if not cpus:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def receive_any(workers: Sequence[Worker], limit_s: float) -> dict[str, protocol.Message | WorkerFailed]:

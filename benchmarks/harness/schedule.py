@@ -11,9 +11,8 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from benchmarks.errors import UsageError
+from benchmarks.harness.grouping import COPIES, fitting_groups
 from benchmarks.harness.handicap import find_handicaps
 from benchmarks.harness.process import WorkerFailed
 from benchmarks.plan import CellKey, Plan
@@ -32,8 +31,6 @@ _ORACLE_LIMIT_S = 600.0
 _FEWEST_TURNS = 4
 _LONGEST_S = 0.5
 """A cell whose turns take longer than this, in one process, gets fewer of them."""
-_COPIES = 1.5
-"""Of inputs and output that an implementation holds while it waits for its turn."""
 _MATMUL_S = 0.15
 _MATMUL_SIZE = 1024
 
@@ -76,7 +73,7 @@ class Scheduler:
         self._welcome(greetings)
         if process == 0:
             self._measure_limits({c.dtype for c in self._plan.cases})
-        for group in self._groups(cases):
+        for group in fitting_groups(cases, self._held_bytes):
             self._group(group, process)
             for case in group:
                 self._emit({"event": "case", "case": case.name, "process": process})
@@ -129,23 +126,8 @@ class Scheduler:
         for handicap in find_handicaps():
             self._emit({"event": "handicap", **handicap})
 
-    def _groups(self, cases: list[Case]) -> list[list[Case]]:
-        """Cases that are held ready together: as many as fit a quarter of the free memory, all of them if possible.
-
-        The longer the stretch over which the turns of a cell are spread, the less a slow or fast minute of the machine
-        decides about it.
-        """
-        budget = psutil.virtual_memory().available / 4
-        groups: list[list[Case]] = [[]]
-        held = 0.0
-        for case in cases:
-            need = self._state.cases[case.name]["bytes"] * len(self._plan.implementations) * _COPIES
-            if groups[-1] and held + need > budget:
-                groups.append([])
-                held = 0.0
-            groups[-1].append(case)
-            held += need
-        return groups
+    def _held_bytes(self, case: Case) -> float:
+        return self._state.cases[case.name]["bytes"] * len(self._plan.implementations) * COPIES
 
     def _group(self, cases: list[Case], process: int) -> None:
         """Some cases in one process: prepare all their cells, let them take turns, check them again."""
@@ -240,12 +222,13 @@ class Scheduler:
                 if (block + 1) * turns // rounds == block * turns // rounds:
                     continue
                 calls = max(1, round(self._plan.block_s / per_call))
-                answer = self._attempt(cell, "block", calls=calls)
+                slowed = {"slowdown": self._plan.slowdown} if self._plan.slowdown else {}
+                answer = self._attempt(cell, "block", calls=calls, **slowed)
                 if answer is None:
                     continue
                 seconds = answer["seconds"]
                 place = {"process": process, "block": block, "order": self._order, "calls": calls, "seconds": seconds}
-                self._emit({"event": "block", **_name(cell), **place})
+                self._emit({"event": "block", **_name(cell), **place, "canary_s": answer["canary_s"]})
                 self._order += 1
 
     def _attempt(self, cell: CellKey, op: str, /, **fields: Any) -> Message | None:

@@ -8,11 +8,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmarks.harness.process import START_LIMIT_S, Worker, WorkerFailed, receive_all, receive_any
+from benchmarks.harness.process import (
+    START_LIMIT_S,
+    Worker,
+    WorkerFailed,
+    WorkerSpec,
+    receive_all,
+    receive_any,
+)
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from benchmarks.harness.protocol import Message
 
@@ -32,26 +39,27 @@ class Greeting:
     import_s: float = 0.0
 
 
-class Session:
-    """A context: workers by framework while it lasts, none afterwards."""
+def usual_workers(
+    frameworks: Iterable[str], plugins: Mapping[str, tuple[str, ...]] | None = None, cpus: tuple[int, ...] = ()
+) -> tuple[WorkerSpec, ...]:
+    """One worker per framework, named after it, in this interpreter and checkout; `plugins` by framework."""
+    offered = plugins or {}
+    return tuple(WorkerSpec(name=name, framework=name, plugins=offered.get(name, ()), cpus=cpus) for name in frameworks)
 
-    def __init__(
-        self,
-        frameworks: Iterable[str],
-        *,
-        log: Path | None = None,
-        plugins: Mapping[str, tuple[str, ...]] | None = None,
-        environment: dict[str, str] | None = None,
-    ) -> None:
-        """`plugins`: framework -> plug-in files that its worker loads. `log`: folder of the workers' output."""
+
+class Session:
+    """A context: workers by name while it lasts, none afterwards."""
+
+    def __init__(self, specs: Iterable[WorkerSpec], *, log: Path | None = None) -> None:
+        """`log`: folder of the workers' output."""
         self._scratch = tempfile.TemporaryDirectory(prefix="attnbench-")
         self.folder = Path(self._scratch.name)
         """For files shared between workers; removed at the end."""
         self._log = log or self.folder
-        self._plugins = plugins or {}
-        self._environment = environment
-        self._frameworks = tuple(frameworks)
+        self._specs = {spec.name: spec for spec in specs}
         self._workers: dict[str, Worker] = {}
+        self._stillborn: dict[str, WorkerFailed] = {}
+        """Launched, and gone before they were asked anything."""
         self._oracle: Worker | None = None
 
     def __enter__(self) -> Session:
@@ -63,52 +71,55 @@ class Session:
         self.stop()
         self._scratch.cleanup()
 
-    def launch(self) -> None:
-        """Start a fresh worker for each framework, all at once, and the oracle's; they import while the caller goes on."""
+    def launch(self, only: Collection[str] | None = None) -> None:
+        """Start fresh workers, all or those named, all at once, and the oracle's; they import while the caller goes on."""
         self.stop()
-        self._oracle = Worker("oracle", self._log / "oracle.log", environment=self._environment)
-        for framework in self._frameworks:
-            self._spawn(framework).send("hello")
+        self._oracle = self._start_oracle()
+        for name in self._specs if only is None else only:
+            try:
+                self._spawn(name).send("hello")
+            except WorkerFailed as failure:
+                self._workers.pop(name, None)
+                self._stillborn[name] = failure
 
     def greetings(self) -> dict[str, Greeting]:
         """What each launched worker said. Those that failed are gone again."""
-        answers = receive_all(list(self._workers.values()), START_LIMIT_S)
-        found = {framework: greet(framework, answers[framework]) for framework in self._frameworks}
-        for framework, greeting in found.items():
-            if greeting.status is not Status.OK:
-                self._workers.pop(framework).stop()
+        answers = {**self._stillborn, **receive_all(list(self._workers.values()), START_LIMIT_S)}
+        found = {
+            name: greet(spec.framework or name, answers[name]) for name, spec in self._specs.items() if name in answers
+        }
+        for name, greeting in found.items():
+            if greeting.status is not Status.OK and name in self._workers:
+                self._workers.pop(name).stop()
         return found
 
-    def _spawn(self, framework: str) -> Worker:
-        worker = Worker(
-            framework,
-            self._log / f"{framework}.log",
-            framework=framework,
-            plugins=self._plugins.get(framework, ()),
-            environment=self._environment,
-        )
-        self._workers[framework] = worker
+    def _spawn(self, name: str) -> Worker:
+        worker = Worker(self._specs[name], self._log / f"{name}.log")
+        self._workers[name] = worker
         return worker
 
-    def restart(self, framework: str) -> None:
+    def _start_oracle(self) -> Worker:
+        return Worker(WorkerSpec(name="oracle"), self._log / "oracle.log")
+
+    def restart(self, name: str) -> None:
         """Replace a worker that is gone. Raises WorkerFailed where it does not come back."""
-        if framework in self._workers:
-            self._workers.pop(framework).stop()
-        answer = self._spawn(framework).ask("hello", START_LIMIT_S)
+        if name in self._workers:
+            self._workers.pop(name).stop()
+        answer = self._spawn(name).ask("hello", START_LIMIT_S)
         if answer["status"] != Status.OK:
-            self._workers.pop(framework).stop()
+            self._workers.pop(name).stop()
             raise WorkerFailed(Status(answer["status"]), str(answer["reason"]))
 
-    def __contains__(self, framework: str) -> bool:
-        return framework in self._workers
+    def __contains__(self, name: str) -> bool:
+        return name in self._workers
 
-    def ask(self, framework: str, op: str, limit_s: float, /, **fields: Any) -> Message:
+    def ask(self, name: str, op: str, limit_s: float, /, **fields: Any) -> Message:
         """Ask one worker while all others are frozen."""
-        self.freeze(but=framework)
+        self.freeze(but=name)
         try:
-            return self._workers[framework].ask(op, limit_s, **fields)
+            return self._workers[name].ask(op, limit_s, **fields)
         except WorkerFailed:
-            del self._workers[framework]
+            del self._workers[name]
             raise
 
     def ask_side_by_side(
@@ -118,26 +129,26 @@ class Session:
 
         A worker that fails is gone afterwards, and the rest of its queue, with the request it failed on, stays unasked.
         """
-        waiting = {framework: list(queue) for framework, queue in queues.items() if queue}
-        for framework, queue in waiting.items():
-            self._workers[framework].send(op, **queue[0][1])
+        waiting = {name: list(queue) for name, queue in queues.items() if queue}
+        for name, queue in waiting.items():
+            self._workers[name].send(op, **queue[0][1])
         while waiting:
-            answers = receive_any([self._workers[framework] for framework in waiting], limit_s)
-            for framework, answer in answers.items():
+            answers = receive_any([self._workers[name] for name in waiting], limit_s)
+            for name, answer in answers.items():
                 if isinstance(answer, WorkerFailed):
-                    del self._workers[framework], waiting[framework]
+                    del self._workers[name], waiting[name]
                     continue
-                token, _ = waiting[framework].pop(0)
-                if waiting[framework]:
-                    self._workers[framework].send(op, **waiting[framework][0][1])
+                token, _ = waiting[name].pop(0)
+                if waiting[name]:
+                    self._workers[name].send(op, **waiting[name][0][1])
                 else:
-                    del waiting[framework]
+                    del waiting[name]
                 yield token, answer
 
     def oracle(self, limit_s: float, /, **fields: Any) -> Message:
         """Ask the oracle's worker. Frameworks keep running: nothing is being timed then."""
         if self._oracle is None or not self._oracle.alive:
-            self._oracle = Worker("oracle", self._log / "oracle.log", environment=self._environment)
+            self._oracle = self._start_oracle()
         return self._oracle.ask("oracle", limit_s, **fields)
 
     def freeze(self, but: str | None = None) -> None:
@@ -148,13 +159,18 @@ class Session:
         if self._oracle is not None:
             self._oracle.freeze()
 
+    def bind(self, cpus: tuple[int, ...]) -> None:
+        """Move all workers to these CPUs."""
+        for worker in self._workers.values():
+            worker.bind(cpus)
+
     def stop(self) -> None:
         """End all workers."""
         for worker in self._workers.values():
             worker.stop()
         if self._oracle is not None:
             self._oracle.stop()
-        self._workers, self._oracle = {}, None
+        self._workers, self._stillborn, self._oracle = {}, {}, None
 
 
 def greet(framework: str, answer: Message | WorkerFailed) -> Greeting:

@@ -20,8 +20,8 @@ class CellState:
     """None until it has failed or finished."""
     reason: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
-    blocks: dict[int, list[tuple[int, int, int, float]]] = field(default_factory=lambda: defaultdict(list))
-    """Process -> (block, order, calls, seconds)."""
+    blocks: dict[int, list[tuple[int, int, int, float, float]]] = field(default_factory=lambda: defaultdict(list))
+    """Process -> (block, order, calls, seconds, canary_s)."""
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class State:
         cell.facts = {**event["facts"], **({"first_call_s": cell.facts["first_call_s"]} if cell.facts else {})}
 
     def _on_block(self, event: Event) -> None:
-        place = (event["block"], event["order"], event["calls"], event["seconds"])
+        place = (event["block"], event["order"], event["calls"], event["seconds"], event["canary_s"])
         self.cells[key(event)].blocks[event["process"]].append(place)
         self.timed_s += event["seconds"]
 

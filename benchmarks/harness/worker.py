@@ -23,6 +23,7 @@ from backends import registry
 from backends.interface import Framework, KernelMismatch, Unsupported
 from benchmarks.cases import Case
 from benchmarks.harness import oracle, protocol
+from benchmarks.harness.canary import Canary
 from benchmarks.harness.cell import Cell, Incorrect, time_calls
 from benchmarks.harness.protocol import Message
 from benchmarks.records import Status
@@ -88,6 +89,7 @@ class Server:
         self._cells: dict[str, Cell] = {}
         self._inputs: dict[tuple[str, int], Inputs] = {}
         self._expected: dict[str, Expected] = {}
+        self._canary = Canary()
 
     def hello(self) -> Message:
         """Import the framework and the plug-ins; say what is here."""
@@ -144,9 +146,14 @@ class Server:
             "error_over_bound": made.judgement.error_over_bound,
         }
 
-    def block(self, cell: str, calls: int) -> Message:
-        """Time one block."""
-        return {"seconds": self._cells[cell].block(calls)}
+    def block(self, cell: str, calls: int, slowdown: float = 0.0) -> Message:
+        """Time one block, between two looks at the core's speed; `audit` slows it down by a known share."""
+        seconds = self._cells[cell].block(calls, slowdown, self._canary)
+        return {"seconds": seconds, "canary_s": self._canary.after()}
+
+    def estimate(self, cell: str) -> Message:
+        """Seconds per call of a prepared cell, where it was prepared beside others."""
+        return {"per_call_s": self._cells[cell].estimate()}
 
     def recheck(self, cell: str, seed: int, expected: str, fresh_seed: int, fresh_expected: str) -> Message:
         """Check a cell again after it was timed."""
@@ -212,7 +219,7 @@ def _remember(known: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
     return known[key]
 
 
-OPS = ("hello", "oracle", "fetch", "prepare", "block", "recheck", "release", "matmul", "conformance")
+OPS = ("hello", "oracle", "fetch", "prepare", "estimate", "block", "recheck", "release", "matmul", "conformance")
 
 
 def answer(server: Server, request: Message) -> Message:

@@ -1,0 +1,90 @@
+"""`compare`: read two stored runs, hold one against the other, print."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.cli.verdict_output import check_suffixes, print_comparison, save_comparison
+from benchmarks.comparison.comparability import NotComparable, differences
+from benchmarks.comparison.noise import NOISE, Noise, noise_beside, read_noise
+from benchmarks.comparison.readers import ENVIRONMENT, SAMPLES, SUMMARY, read_side
+from benchmarks.comparison.stored import compare_sides
+from benchmarks.comparison.thresholds import Threshold, Thresholds, parse_percent, parse_seconds, read_overrides
+from benchmarks.comparison.verdicts import Exit
+from benchmarks.errors import UsageError
+from benchmarks.reports.text import harmless
+from benchmarks.reports.verdict_words import headline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.cli.options import Format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareRequest:
+    """What the user typed."""
+
+    baseline: Path
+    candidate: Path
+    threshold: str
+    floor: str | None
+    thresholds: Path | None
+    alpha: float
+    noise: Path | None
+    force: bool
+    allow_missing: bool
+    format: Format
+    save_as: list[Path]
+    show_all: bool
+
+
+def compare_runs(request: CompareRequest) -> int:
+    """Do it, print it; the exit status."""
+    check_suffixes(request.save_as)
+    _check_saves_over_no_input(request)
+    thresholds = _thresholds(request)
+    noise = _noise(request)
+    a, b = read_side(request.baseline), read_side(request.candidate)
+    try:
+        notes = differences(a, b).check(force=request.force)
+    except NotComparable as error:
+        print(f"attnbench: {harmless(f'{a.label} and {b.label} are {error}')}", file=sys.stderr)
+        return int(Exit.NOT_COMPARABLE)
+    comparison = compare_sides(a, b, thresholds, request.alpha, noise, request.allow_missing)
+    notes = (*comparison.notes, *notes, *_floor_notes(noise))
+    comparison = dataclasses.replace(comparison, notes=notes)
+    save_comparison(comparison, request.save_as)
+    print_comparison(comparison, request.format, show_all=request.show_all)
+    if comparison.exit is Exit.NOT_COMPARABLE:
+        # Where no format hides it: a run that measured nothing is never green.
+        print(f"attnbench: {headline(comparison)}", file=sys.stderr)
+    return int(comparison.exit)
+
+
+def _check_saves_over_no_input(request: CompareRequest) -> None:
+    for side in (request.baseline, request.candidate):
+        folder = side if side.is_dir() else side.parent
+        files = {side.resolve(), *((folder / name).resolve() for name in (SUMMARY, SAMPLES, ENVIRONMENT, NOISE))}
+        for file in request.save_as:
+            if file.resolve() in files:
+                raise UsageError(f"--save-as {file} would write over what is compared; choose another file")
+
+
+def _thresholds(request: CompareRequest) -> Thresholds:
+    floor_s = 0.0 if request.floor is None else parse_seconds(request.floor)
+    overrides = () if request.thresholds is None else read_overrides(request.thresholds)
+    return Thresholds(Threshold(parse_percent(request.threshold), floor_s), overrides)
+
+
+def _noise(request: CompareRequest) -> Noise:
+    """What was given, or what an audit left beside the baseline."""
+    file = request.noise or noise_beside(request.baseline)
+    return Noise(None, None, None) if file is None else read_noise(file)
+
+
+def _floor_notes(noise: Noise) -> tuple[str, ...]:
+    return () if noise.floor is None else (f"the noise floor of this machine, by its audit: {noise.floor:.1%}",)

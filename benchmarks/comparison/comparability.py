@@ -1,0 +1,172 @@
+"""Whether two runs may be compared at all: the fields in which they differ, and which of those forbid it.
+
+What is being compared may differ and is told: versions, the git revision, the kernel that ran. What it ran on and how it was
+set may not: processor, cores, memory, Python, variables that steer speed, threads, precision, layout, the problem itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from benchmarks.comparison.side import Key, Side
+
+_MACHINE = ("cpu", "architecture", "cores_physical", "cores_logical", "cores_allowed", "cpu_quota", "system")
+_MEMORY_TOLERANCE = 0.02
+"""The kernel keeps a little more or less for itself after every update."""
+_TOLD_SETTINGS = frozenset({"compilation_cache"})
+"""Settings that touch no timed call."""
+_PROBLEM = ("dtype", *"BTSNKHV", "causal", "window", "softcap", "scale", "mask", "bias", "kv_lengths")
+_CONDITIONS = ("schema_version", "threads", "matmul_precision", "layout", "jit")
+_TOLD_COLUMNS = ("lowered", "kernel")
+_VERSION = re.compile(r"\d+(?:\.\d+)+[\w.+-]*")
+_NOT_SET = "not set"
+_TOLD_AT_MOST = 12
+
+
+class NotComparable(ValueError):
+    """Two runs that differ where they may not; the message names the fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field."""
+
+    field: str
+    a: str
+    b: str
+
+    def __str__(self) -> str:
+        return f"{self.field} ({_short(self.a)} / {_short(self.b)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """All of them."""
+
+    refused: tuple[Difference, ...]
+    told: tuple[Difference, ...]
+
+    def check(self, *, force: bool) -> tuple[str, ...]:
+        """Notes for the reader of the comparison. NotComparable where there is what only --force passes over."""
+        if self.refused and not force:
+            fields = ", ".join(map(str, self.refused))
+            raise NotComparable(f"not comparable, they differ in {fields}; --force compares them all the same")
+        notes = [f"forced although they differ in {difference}" for difference in self.refused]
+        if self.told:
+            more = len(self.told) - _TOLD_AT_MOST
+            fields = ", ".join(map(str, self.told[:_TOLD_AT_MOST]))
+            notes.append(f"they also differ in {fields}" + (f", and {more} more" if more > 0 else ""))
+        return tuple(notes)
+
+
+def differences(a: Side, b: Side) -> Differences:
+    """Between two sides: first where they ran, then how, then what each cell says of itself."""
+    refused: list[Difference] = []
+    told: list[Difference] = []
+    for forbids, difference in (*_environments(a, b), *_cells(a, b)):
+        (refused if forbids else told).append(difference)
+    return Differences(tuple(refused), tuple(told))
+
+
+def _environments(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
+    if not a.environment or not b.environment:
+        known = ["recorded" if side.environment else "not recorded" for side in (a, b)]
+        yield False, Difference("environment", known[0], known[1])
+        return
+    yield from _machines(a.environment, b.environment)
+    yield from _pythons(str(a.environment.get("python", "")), str(b.environment.get("python", "")))
+    if "variables" in a.environment and "variables" in b.environment:
+        x, y = a.environment["variables"], b.environment["variables"]
+        for name in sorted(x.keys() | y.keys()):
+            yield from _unequal(f"variables.{name}", x.get(name, _NOT_SET), y.get(name, _NOT_SET))
+    yield from _cpus(a.environment.get("cpus") or [], b.environment.get("cpus") or [])
+    x, y = a.environment.get("revision", {}), b.environment.get("revision", {})
+    for name in ("commit", "modified"):
+        yield from _unequal(f"revision.{name}", x.get(name), y.get(name), forbids=False)
+    yield from _frameworks(a, b)
+
+
+def _machines(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[bool, Difference]]:
+    x, y = a.get("machine", {}), b.get("machine", {})
+    for name in _MACHINE:
+        if name in x and name in y:
+            yield from _unequal(f"machine.{name}", x[name], y[name])
+    memory = [m.get("memory_bytes") for m in (x, y)]
+    if all(isinstance(m, int | float) for m in memory) and abs(memory[0] - memory[1]) > _MEMORY_TOLERANCE * max(memory):
+        yield True, Difference("machine.memory_bytes", str(memory[0]), str(memory[1]))
+    if "kernel" in x and "kernel" in y:
+        yield from _unequal("machine.kernel", x["kernel"], y["kernel"], forbids=False)
+
+
+def _cpus(a: Sequence[int], b: Sequence[int]) -> Iterator[tuple[bool, Difference]]:
+    """As many, but others, are a little different; more or fewer are another machine."""
+    x, y = (" ".join(map(str, cpus)) or "all" for cpus in (a, b))
+    yield from _unequal("cpus", x, y, forbids=len(a) != len(b))
+
+
+def _pythons(a: str, b: str) -> Iterator[tuple[bool, Difference]]:
+    if a and b:
+        yield from _unequal("python", a, b, forbids=a.split(".")[:2] != b.split(".")[:2])
+
+
+def _frameworks(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
+    shared = [key for key in a.records if key in b.records]
+    used = {a.records[key].framework for key in shared}
+    on_devices = {a.records[key].framework for key in shared if a.records[key].device != "cpu"}
+    x, y = a.environment.get("frameworks", {}), b.environment.get("frameworks", {})
+    for name in sorted(x.keys() & y.keys() & used):
+        if {x[name].get("status"), y[name].get("status")} != {"ok"}:
+            continue  # its cells say so
+        yield from _unequal(f"frameworks.{name}.version", x[name].get("version"), y[name].get("version"), forbids=False)
+        if name in on_devices:
+            yield from _unequal(f"frameworks.{name}.devices", x[name].get("devices"), y[name].get("devices"))
+        yield from _settings(f"frameworks.{name}", x[name].get("settings", {}), y[name].get("settings", {}))
+
+
+def _settings(where: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[bool, Difference]]:
+    """A setting that only one side knows is told: the other was written before it was recorded, or failed to start."""
+    for name in sorted(a.keys() | b.keys()):
+        x, y = str(a.get(name, _NOT_SET)), str(b.get(name, _NOT_SET))
+        alike = _VERSION.sub("", x) == _VERSION.sub("", y)
+        forbids = name in a and name in b and name not in _TOLD_SETTINGS and not alike
+        yield from _unequal(f"{where}.{name}", x, y, forbids=forbids)
+
+
+def _cells(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
+    """Equal differences of many cells are one line."""
+    found: dict[tuple[bool, str, str, str], list[Key]] = defaultdict(list)
+    for key, x in a.records.items():
+        y = b.records.get(key)
+        if y is None:
+            continue
+        for name in _CONDITIONS + _TOLD_COLUMNS:
+            before, after = getattr(x, name), getattr(y, name)
+            if before != after and before not in (None, "") and after not in (None, ""):
+                before, after = str(before), str(after)
+                forbids = name in _CONDITIONS
+                if forbids or _VERSION.sub("", before) != _VERSION.sub("", after):
+                    found[forbids, name, before, after].append(key)
+        if x.T and y.T:  # sizes are 0 where a file of another program does not say
+            for name in _PROBLEM:
+                before, after = getattr(x, name), getattr(y, name)
+                if before != after:
+                    found[True, name, str(before or "none"), str(after or "none")].append(key)
+    for (forbids, name, before, after), keys in found.items():
+        case, implementation, _, _ = keys[0]
+        more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+        yield forbids, Difference(f"{name} of {case} {implementation}{more}", before, after)
+
+
+def _unequal(field: str, a: object, b: object, *, forbids: bool = True) -> Iterator[tuple[bool, Difference]]:
+    if a != b:
+        yield forbids, Difference(field, str(a), str(b))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,63 @@
+"""What an audit has learned about a machine's noise, as it is kept: noise.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.comparison.inference import Prior
+from benchmarks.comparison.plain_json import finite, parse_json
+from benchmarks.comparison.summaries import read_text
+from benchmarks.errors import UnreadableResults
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOISE = "noise.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Of one machine."""
+
+    prior: Prior | None
+    common: Prior | None
+    """Of what all cells of a process share."""
+    floor: float | None
+    """The smallest change that the audit could tell from none: 0.02 is 2 %."""
+
+
+def read_noise(file: Path) -> Noise:
+    """UnreadableResults where it is not what `audit` writes: {"prior": {"variance", "freedom"}, "common": .., "floor": ..}."""
+    data = parse_json(read_text(file), str(file))
+    if not isinstance(data, dict) or "prior" not in data:
+        raise UnreadableResults(f"{file} holds no prior, expected what `audit` writes")
+    return Noise(_prior(data["prior"], file), _prior(data.get("common"), file), _floor(data.get("floor"), file))
+
+
+def noise_beside(baseline: Path) -> Path | None:
+    """The noise.json of the folder that the baseline is or lies in."""
+    file = (baseline if baseline.is_dir() else baseline.parent) / NOISE
+    return file if file.is_file() else None
+
+
+def _prior(data: object, file: Path) -> Prior | None:
+    if data is None:
+        return None
+    if not isinstance(data, dict):
+        raise UnreadableResults(f"{file}: prior is {type(data).__name__}, expected an object")
+    variance, freedom = (finite(data.get(name)) for name in ("variance", "freedom"))
+    if variance is None or freedom is None or variance <= 0 or freedom < 0:
+        raise UnreadableResults(
+            f"{file}: prior {str(data)[:60]}, expected a variance above 0 and a freedom of at least 0"
+        )
+    return Prior(variance, freedom)
+
+
+def _floor(value: object, file: Path) -> float | None:
+    if value is None:
+        return None
+    floor = finite(value)
+    if floor is None or floor < 0:
+        raise UnreadableResults(f"{file}: floor {str(value)[:40]}, expected a number of at least 0")
+    return floor

@@ -1,0 +1,64 @@
+"""From a path to a side: a run folder, a summary.csv, or pytest-benchmark's JSON. Files are data: reading one runs nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.comparison.plain_json import parse_json
+from benchmarks.comparison.pytest_json import parse_pytest_benchmark
+from benchmarks.comparison.side import Side
+from benchmarks.comparison.summaries import parse_summary, read_text
+from benchmarks.errors import UnreadableResults
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.comparison.side import Key
+
+SUMMARY, SAMPLES, ENVIRONMENT = "summary.csv", "samples.csv", "environment.json"
+_TABLES = ("machine", "variables", "revision", "frameworks", "matmul_gflops")
+_TABLES_OF_TABLES = ("frameworks", "matmul_gflops")
+_SCHEMA_VERSION = 1
+
+
+def read_side(path: Path) -> Side:
+    """UnreadableResults says which file, which line and what was expected."""
+    file = path / SUMMARY if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise UnreadableResults(f"{path} holds no {SUMMARY}: it is no run folder, or its run has not ended")
+    text = read_text(file)
+    if file.suffix == ".json" or text.lstrip().startswith("{"):
+        return parse_pytest_benchmark(text, file, str(path))
+    records = parse_summary(text, str(file))
+    # Files lie beside a summary.csv that has kept its name; any other CSV stands alone.
+    folder = file.parent if file.name == SUMMARY else None
+    logs: dict[Key, tuple[float, ...]] = {}
+    environment: dict[str, Any] = {}
+    if folder is not None and (folder / SAMPLES).exists():
+        from benchmarks.comparison.samples import parse_samples
+
+        logs = parse_samples(read_text(folder / SAMPLES), str(folder / SAMPLES), records)
+    if folder is not None and (folder / ENVIRONMENT).exists():
+        environment = _environment(folder / ENVIRONMENT)
+    return Side(label=str(path), records=records, logs=logs, environment=environment)
+
+
+def _environment(file: Path) -> dict[str, Any]:
+    """environment.json, with tables where others expect tables."""
+    found = parse_json(read_text(file), str(file))
+    if not isinstance(found, dict):
+        raise UnreadableResults(f"{file} is {type(found).__name__}, expected an object")
+    if found.get("schema_version") != _SCHEMA_VERSION:
+        raise UnreadableResults(f"{file}: schema_version {found.get('schema_version')!r}, expected {_SCHEMA_VERSION}")
+    for name in _TABLES:
+        table = found.get(name, {})
+        if not isinstance(table, dict):
+            raise UnreadableResults(f"{file}: {name} is {type(table).__name__}, expected an object")
+        if name in _TABLES_OF_TABLES and not all(isinstance(inner, dict) for inner in table.values()):
+            raise UnreadableResults(f"{file}: {name} holds what is no object")
+    if not isinstance(found.get("cpus", []), list):
+        raise UnreadableResults(f"{file}: cpus is {type(found['cpus']).__name__}, expected a list")
+    for name, told in found.get("frameworks", {}).items():
+        if not isinstance(told.get("settings", {}), dict):
+            raise UnreadableResults(f"{file}: the settings of {name} are no object")
+    return found

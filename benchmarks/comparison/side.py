@@ -1,0 +1,34 @@
+"""One of the two things that are compared: its cells, the times of its processes, and where they were measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.records import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.records import Record
+
+Key = tuple[str, str, str, str]
+"""Case, implementation, device, pass: Record.key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A stored run."""
+
+    label: str
+    """In words: a path."""
+    records: Mapping[Key, Record]
+    logs: Mapping[Key, Sequence[float]]
+    """Log seconds per call, one number for each process; a cell that is not here is known by its median alone."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """As in environment.json; empty where nothing is known."""
+
+    def is_timed(self, key: Key) -> bool:
+        """Whether the cell is here and has a time."""
+        record = self.records.get(key)
+        return record is not None and record.status is Status.OK

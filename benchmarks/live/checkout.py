@@ -1,0 +1,75 @@
+"""A git revision as a folder of its own, for as long as it is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.errors import UsageError
+from benchmarks.harness.process import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A revision of a repository, checked out."""
+
+    path: Path
+    commit: str
+    repository: Path
+
+
+def repository_of(plugins: Sequence[Path] | None) -> Path:
+    """The repository that a revision is one of: that of the plug-ins where there are any, otherwise this one."""
+    if not plugins:
+        return ROOT
+    roots = {Path(_git(path.resolve().parent, "rev-parse", "--show-toplevel")) for path in plugins}
+    if len(roots) > 1:
+        raise UsageError(
+            f"the plug-ins lie in {len(roots)} git repositories, and a revision can only be of one: give one plug-in"
+        )
+    return roots.pop()
+
+
+@contextlib.contextmanager
+def checkout(revision: str, repository: Path) -> Iterator[Checkout]:
+    """A worktree of the revision; it is gone afterwards. UsageError where there is no such revision or no git."""
+    if revision.startswith("-"):
+        raise UsageError(f"revision {revision!r}, expected a commit, branch or tag")
+    commit = _git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", wanted=revision)
+    with tempfile.TemporaryDirectory(prefix="attnbench-checkout-") as scratch:
+        path = Path(scratch) / "tree"
+        _git(repository, "worktree", "add", "--detach", "--quiet", str(path), commit)
+        try:
+            yield Checkout(path, commit, repository)
+        finally:
+            _git(repository, "worktree", "remove", "--force", str(path))
+
+
+def plugin_in(root: Checkout, plugin: str) -> str:
+    """The same plug-in file in a checkout. UsageError where the revision does not have it."""
+    if plugin.startswith("module:"):
+        return plugin
+    path = root.path / Path(plugin).relative_to(root.repository)
+    if not path.is_file():
+        raise UsageError(f"revision {root.commit[:10]} has no {Path(plugin).name}")
+    return str(path)
+
+
+def _git(repository: Path, *words: str, wanted: str = "") -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(repository), *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise UsageError("a revision needs git, and there is none; install it") from None
+    if done.returncode != 0:
+        if wanted:
+            raise UsageError(f"{repository} has no revision {wanted!r}, expected a commit, branch or tag")
+        said = " ".join(done.stderr.split())
+        raise UsageError(f"git {words[0]} in {repository}: {said}")
+    return done.stdout.strip()

@@ -5,17 +5,24 @@ nox -s tests    everything the README promises, with warnings as errors
 nox -s lint     ruff and the layers
 nox -s types    mypy, strict
 nox -s bench    the main job: run --suite default
+nox -s ab       a revision, or two versions of a framework, timed live in alternation
+nox -s baseline keep a run of this machine under results/baselines
+nox -s pytest-benchmark   a suite through pytest-benchmark
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import sys
 import venv
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nox
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "none"
@@ -27,6 +34,16 @@ PYTHON = str(VENV / "bin" / "python")
 STAMP = VENV / "attnbench-installed"
 EXTRAS = "tf_keras,jax,torch"
 TORCH = "2.13.0"
+FRAMEWORKS = {
+    "numpy": "numpy",
+    "tensorflow": "tf_keras",
+    "keras": "tf_keras",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "torch": "torch",
+}
+"""Distribution -> the framework that is compared where two versions of it are."""
+BASELINE = ("summary.csv", "samples.csv", "environment.json")
 
 
 def _wanted() -> str:
@@ -35,25 +52,27 @@ def _wanted() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _pip(session: nox.Session, *words: str, **options: object) -> object:
-    return session.run(PYTHON, "-m", "pip", "install", "--quiet", *words, external=True, **options)
+def _pip(session: nox.Session, *words: str, python: str = PYTHON, **options: object) -> object:
+    return session.run(python, "-m", "pip", "install", "--quiet", *words, external=True, **options)
 
 
-def _install_torch(session: nox.Session) -> None:
+def _install_torch(
+    session: nox.Session, python: str = PYTHON, wanted: str = f"torch=={TORCH}", constraints: str = "constraints.txt"
+) -> None:
     """The CPU build where there is no NVIDIA device: the default Linux build would pull gigabytes of CUDA."""
     if sys.platform != "linux" or shutil.which("nvidia-smi"):
-        _pip(session, f"torch=={TORCH}", "-c", "constraints.txt")
+        _pip(session, wanted, "-c", constraints, python=python)
         return
     # A configured index or wheel folder may offer the CPU build under its local version; if not, uv knows where it is.
     quiet = {"success_codes": [0, 1], "silent": True}
-    _pip(session, f"torch=={TORCH}+cpu", "-c", "constraints.txt", **quiet)
+    _pip(session, f"{wanted}+cpu", "-c", constraints, python=python, **quiet)
     installed = session.run(
-        PYTHON, "-c", "import importlib.metadata as m; print(m.version('torch'))", external=True, **quiet
+        python, "-c", "import importlib.metadata as m; print(m.version('torch'))", external=True, **quiet
     )
-    if not str(installed).startswith(TORCH):
-        _pip(session, "uv")
-        words = ("pip", "install", "--python", PYTHON, "--torch-backend", "cpu", f"torch=={TORCH}")
-        session.run(PYTHON, "-m", "uv", *words, external=True)
+    if not str(installed).startswith(wanted.partition("==")[2] or "none"):
+        _pip(session, "uv", python=python)
+        words = ("pip", "install", "--python", python, "--torch-backend", "cpu", wanted)
+        session.run(python, "-m", "uv", *words, external=True)
 
 
 def _environment(session: nox.Session) -> None:
@@ -109,6 +128,83 @@ def bench(session: nox.Session) -> None:
     """Run the main job, or another: nox -s bench -- run --suite smoke."""
     _environment(session)
     _python(session, "-m", "benchmarks", *(session.posargs or ("run", "--suite", "default")))
+
+
+@nox.session(default=False)
+def ab(session: nox.Session) -> None:
+    """Compare live: nox -s ab -- REVISION, or nox -s ab -- torch==2.12.0 torch==2.13.0; options of `ab` may follow."""
+    _environment(session)
+    words = list(itertools.takewhile(lambda word: not word.startswith("-"), session.posargs))
+    options = session.posargs[len(words) :]
+    wanted = [_requirement(word) for word in words]
+    frameworks = {None if one is None else FRAMEWORKS.get(canonicalize_name(one.name)) for one in wanted}
+    sides: tuple[str, ...]
+    if len(words) == 1 and wanted == [None]:
+        sides = ("--a-rev", words[0])
+    elif len(words) == 2 and len(frameworks) == 1 and None not in frameworks:
+        a, b = (_other_environment(session, one) for one in wanted if one is not None)
+        sides = ("--a-python", a, "--b-python", b, "--framework", *(f for f in frameworks if f))
+    else:
+        session.error("give one revision, or two versions of one framework: nox -s ab -- torch==2.12.0 torch==2.13.0")
+    _python(session, "-m", "benchmarks", "ab", *sides, *options)
+
+
+def _requirement(word: str) -> Requirement | None:
+    """A word that asks for a version; None for any other, such as a revision."""
+    try:
+        found = Requirement(word)
+    except InvalidRequirement:
+        return None
+    return found if found.specifier else None
+
+
+def _other_environment(session: nox.Session, wanted: Requirement) -> str:
+    """The interpreter of an environment that is like .venv but for one requirement; it is kept, and made once."""
+    name = hashlib.sha256(f"{wanted}\n{_wanted()}".encode()).hexdigest()[:12]
+    folder = ROOT / ".venv-ab" / name
+    python, stamp = str(folder / "bin" / "python"), folder / "attnbench-installed"
+    if stamp.exists():
+        return python
+    session.log(f"installing {wanted} into {folder.relative_to(ROOT)}; this takes a few minutes")
+    venv.create(folder, with_pip=True, clear=True)
+    framework = FRAMEWORKS[canonicalize_name(wanted.name)]
+    free = {canonicalize_name(wanted.name)} | ({"jax", "jaxlib"} if framework == "jax" else set())
+    pins = (ROOT / "constraints.txt").read_text().splitlines(keepends=True)
+    constraints = folder / "constraints.txt"
+    constraints.write_text("".join(pin for pin in pins if canonicalize_name(pin.partition("==")[0]) not in free))
+    _pip(session, "--upgrade", "pip>=25.1", python=python)
+    if framework == "torch":
+        _install_torch(session, python, str(wanted), str(constraints))
+    project = "." if framework == "numpy" else f".[{framework}]"
+    _pip(session, "-c", str(constraints), "-e", project, str(wanted), python=python)
+    stamp.write_text(f"{wanted}\n")
+    return python
+
+
+@nox.session(default=False)
+def baseline(session: nox.Session) -> None:
+    """Run a suite and keep its results as this machine's baseline: nox -s baseline -- smoke; options of `run` may follow."""
+    _environment(session)
+    suite, *options = session.posargs or ("default",)
+    run = Path("results") / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{suite}-baseline"
+    # The statistics stand on processes, and one CPU is far quieter than two that share a core.
+    quiet = ("--processes", "4", "--cpus", "1")
+    _python(session, "-m", "benchmarks", "run", "--suite", suite, "--out", str(run), *(options or quiet))
+    ask = "from benchmarks.harness.environment import machine_slug; print(machine_slug())"
+    machine = str(session.run(PYTHON, "-c", ask, external=True, silent=True)).strip()
+    kept = Path("results") / "baselines" / machine / suite
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in BASELINE:
+        shutil.copy(run / name, kept / name)
+    session.log(f"kept in {kept}; compare a later run with it: python -m benchmarks compare {kept} RUN")
+
+
+@nox.session(name="pytest-benchmark", default=False)
+def pytest_benchmark(session: nox.Session) -> None:
+    """Time a suite with pytest-benchmark: nox -s pytest-benchmark -- --suite smoke --benchmark-json out.json."""
+    _environment(session)
+    words = ("-p", "benchmarks.pytest_options", "benchmarks/bench_attention.py", "--benchmark-enable")
+    _python(session, "-m", "pytest", *words, *session.posargs)
 
 
 @nox.session(default=False, venv_backend="venv")

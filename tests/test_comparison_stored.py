@@ -13,6 +13,7 @@ from scipy import stats
 
 from benchmarks.comparison.inference import Prior
 from benchmarks.comparison.noise import Noise
+from benchmarks.comparison.side import CoreSpeed
 from benchmarks.comparison.stored import NO_VARIANCE, apart, compare_sides, machine_shift
 from benchmarks.comparison.thresholds import Override
 from benchmarks.comparison.verdicts import Exit, Gate, Verdict
@@ -296,3 +297,16 @@ def test_runs_in_which_nothing_could_be_seen_are_not_green():
     """One process a side and no audit: exit 3, not 0."""
     rng = np.random.default_rng(0)
     assert compare(noisy(rng, processes=1), noisy(rng, processes=1)).exit is Exit.NOT_COMPARABLE
+
+
+def test_runs_at_two_core_speeds_meet_at_one():
+    """B ran on a core whose canary took 10 % longer; half of that is in the cell's times, and none of it is a slowdown."""
+    rng = np.random.default_rng(6)
+    a, b = noisy(rng), noisy(rng)
+    moved = {key: [x + 0.05 for x in logs] for key, logs in b.logs.items()}
+    slopes = dict.fromkeys(a.logs, 0.5)
+    a = dataclasses.replace(a, speed=CoreSpeed(slopes, -14.0))
+    b = dataclasses.replace(b, logs=moved, speed=CoreSpeed(slopes, -13.9))
+    assert compare(a, b).count(Verdict.SAME) == len(a.records)
+    unknown = dataclasses.replace(b, speed=CoreSpeed())
+    assert compare(a, unknown).cells[0].change.ratio > 1.03

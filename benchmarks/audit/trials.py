@@ -65,6 +65,8 @@ class Trial:
     measured_s: float
     """Per cell and side, on average."""
     wall_s: float
+    folder: str = ""
+    """Where it was measured, in the audit's folder."""
     cells: tuple[CellTrial, ...] = field(default=())
 
     def to_line(self) -> str:
@@ -118,6 +120,7 @@ def live_trial(plan: LivePlan, slowdown: float, seed: int, folder: Path, show: C
         live=True,
         measured_s=sum(spent) / max(1, len(spent)),
         wall_s=outcome.state.wall_s,
+        folder=folder.name,
         cells=cell_trials(outcome.comparison, logs),
     )
 
@@ -171,8 +174,18 @@ def stored_trial(
         live=True,
         measured_s=(first.timed_s + second.timed_s) / 2 / max(1, len(cells)),
         wall_s=first.wall_s + second.wall_s,
+        folder=folder.name,
         cells=cells,
     )
+
+
+def judged_anew(folder: Path, trial: Trial, thresholds: Thresholds, alpha: float) -> Trial:
+    """The trial as today's `compare` judges its runs: they are kept, and an audit is about the code that reads it."""
+    place = folder / trial.folder
+    if trial.path != COMPARE or not trial.folder or not (place / "B" / "summary.csv").exists():
+        return trial
+    judged = compare_sides(read_side(place / "A"), read_side(place / "B"), thresholds, alpha)
+    return dataclasses.replace(trial, cells=cell_trials(judged))
 
 
 def stored_sides(folder: Path) -> Sequence[Side]:

@@ -185,10 +185,10 @@ def _conclude(
     against: dict[str, dict[float, Alarms]],
 ) -> None:
     """Resample, summarise, print; leave noise.json."""
-    found = t.read_trials(folder)
+    usual = Thresholds(Threshold(COMPARE_THRESHOLD))
+    found = [t.judged_anew(folder, trial, usual, request.alpha) for trial in t.read_trials(folder)]
     same = [trial for trial in found if trial.path == t.AB and trial.slowdown == 0]
     sides = t.stored_sides(folder)
-    usual = Thresholds(Threshold(COMPARE_THRESHOLD))
     if same:
         found += resampled_live(live_plan, same, request.resampled)
     if len(sides) > 1:

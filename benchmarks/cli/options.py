@@ -142,7 +142,7 @@ def resolve_cpus(text: str | None) -> tuple[int, ...]:
     if not hasattr(os, "sched_setaffinity"):
         raise UsageError("--cpus needs a system that can bind processes to CPUs, and this one cannot; leave it out")
     allowed = sorted(os.sched_getaffinity(0))
-    words = text.split(",")
+    words = text.removesuffix(",").split(",")  # "3," names one CPU, "3" counts three
     if not all(word.strip().isdecimal() for word in words):
         raise UsageError(f"--cpus {text!r}, expected how many (1) or which, separated by commas (0,2)")
     numbers = [int(word) for word in words]

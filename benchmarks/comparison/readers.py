@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison.plain_json import parse_json
 from benchmarks.comparison.pytest_json import parse_pytest_benchmark
-from benchmarks.comparison.side import Side
+from benchmarks.comparison.side import CoreSpeed, Side
 from benchmarks.comparison.summaries import parse_summary, read_text
 from benchmarks.errors import UnreadableResults
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from benchmarks.comparison.side import Key
 
 SUMMARY, SAMPLES, ENVIRONMENT = "summary.csv", "samples.csv", "environment.json"
 _TABLES = ("machine", "variables", "revision", "frameworks", "matmul_gflops")
@@ -32,15 +30,19 @@ def read_side(path: Path) -> Side:
     records = parse_summary(text, str(file))
     # Files lie beside a summary.csv that has kept its name; any other CSV stands alone.
     folder = file.parent if file.name == SUMMARY else None
-    logs: dict[Key, tuple[float, ...]] = {}
+    samples = None
     environment: dict[str, Any] = {}
+    if folder is not None and (folder / ENVIRONMENT).exists():
+        environment = _environment(folder / ENVIRONMENT)
     if folder is not None and (folder / SAMPLES).exists():
         from benchmarks.comparison.samples import parse_samples
 
-        logs = parse_samples(read_text(folder / SAMPLES), str(folder / SAMPLES), records)
-    if folder is not None and (folder / ENVIRONMENT).exists():
-        environment = _environment(folder / ENVIRONMENT)
-    return Side(label=str(path), records=records, logs=logs, environment=environment)
+        file = folder / SAMPLES
+        samples = parse_samples(read_text(file), str(file), records, one_core=len(environment.get("cpus", ())) == 1)
+    if samples is None:
+        return Side(label=str(path), records=records, logs={}, environment=environment)
+    speed = CoreSpeed(samples.slopes, samples.log_quiet)
+    return Side(label=str(path), records=records, logs=samples.logs, environment=environment, speed=speed)
 
 
 def _environment(file: Path) -> dict[str, Any]:

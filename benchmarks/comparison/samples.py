@@ -6,12 +6,13 @@ import csv
 import io
 import math
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from benchmarks.comparison.summaries import check_lines
-from benchmarks.core_speed import at_speed
+from benchmarks.core_speed import QUIET, slopes
 from benchmarks.errors import UnreadableResults
 from benchmarks.records import Status
 from benchmarks.run_folder import SAMPLE_COLUMNS
@@ -27,14 +28,24 @@ if TYPE_CHECKING:
 _TEXTS = ("case", "implementation", "device", "pass")
 _TIMES = ("seconds", "canary_s")
 _COUNTS = ("process", "block", "order", "calls")
-REFERENCE_S = 1e-6
-"""What the canary takes on the core that all times are told for: any value near to what it does take, the same for all runs."""
 _AGREEMENT = 1e-3
 """How far the median of the blocks may be from the one in summary.csv: rounding, and no more."""
 
 
-def parse_samples(text: str, where: str, records: Mapping[Key, Record]) -> dict[Key, tuple[float, ...]]:
-    """For each ok cell, the median over the blocks of log(seconds / calls) in each of its processes, at one core speed.
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What the blocks of a run say."""
+
+    logs: dict[Key, tuple[float, ...]]
+    """For each ok cell, the median over the blocks of log(seconds / calls) in each of its processes."""
+    slopes: dict[Key, float]
+    """How far each cell follows the core's speed; empty where that was not taken out."""
+    log_quiet: float
+    """Log of the canary's seconds at the core speed that the logs are told for."""
+
+
+def parse_samples(text: str, where: str, records: Mapping[Key, Record], *, one_core: bool) -> Samples:
+    """Read the blocks; on one core each at the core speed of the run's quiet moments.
 
     UnreadableResults for blocks that cannot be, that belong to no cell, or that are not those of the summary.
     """
@@ -55,12 +66,15 @@ def parse_samples(text: str, where: str, records: Mapping[Key, Record]) -> dict[
     _check_agreement(frame, keys, where, records)
     groups = frame.groupby(["cell", "process"], sort=True).ngroup().to_numpy()
     log_time, log_canary = (np.log(frame[name].to_numpy()) for name in ("per_call_s", "canary_s"))
-    frame["log"] = at_speed(cell, groups, log_time, log_canary, math.log(REFERENCE_S))
+    log_quiet = float(np.quantile(log_canary, QUIET))
+    slope = slopes(cell, groups, log_time, log_canary) if one_core else np.zeros(len(keys))
+    frame["log"] = log_time - slope[cell] * (log_canary - log_quiet)
     medians = frame.groupby(["cell", "process"], sort=True)["log"].median()
     logs: dict[Key, list[float]] = defaultdict(list)
     for place, value in zip(medians.index.get_level_values("cell"), medians.to_numpy(), strict=True):
         logs[keys[place]].append(float(value))
-    return {key: tuple(values) for key, values in logs.items() if records[key].status is Status.OK}
+    ok = {key: tuple(values) for key, values in logs.items() if records[key].status is Status.OK}
+    return Samples(ok, {key: float(s) for key, s in zip(keys, slope, strict=True)} if one_core else {}, log_quiet)
 
 
 def _frame(text: str, where: str) -> pd.DataFrame:

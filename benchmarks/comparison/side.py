@@ -16,6 +16,16 @@ Key = tuple[str, str, str, str]
 """Case, implementation, device, pass: Record.key."""
 
 
+@dataclass(frozen=True, slots=True)
+class CoreSpeed:
+    """At which core speed the times of a side are told, and how far each cell follows it: see benchmarks.core_speed."""
+
+    slopes: Mapping[Key, float] = field(default_factory=dict)
+    """Empty where core speed was not taken out."""
+    log_quiet: float = 0.0
+    """Log of the canary's seconds at that speed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
     """A stored run."""
@@ -27,6 +37,7 @@ class Side:
     """Log seconds per call, one number for each process; a cell that is not here is known by its median alone."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     """As in environment.json; empty where nothing is known."""
+    speed: CoreSpeed = field(default_factory=CoreSpeed)
 
     def is_timed(self, key: Key) -> bool:
         """Whether the cell is here and has a time."""

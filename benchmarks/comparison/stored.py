@@ -50,7 +50,7 @@ def compare_sides(
     """Every cell of A, then those that only B has. `noise`: what an earlier audit knows about this machine's processes."""
     timed = [key for key in a.records if a.is_timed(key) and b.is_timed(key)]
     a_own, a_common = apart(a.logs)
-    b_own, b_common = apart(b.logs)
+    b_own, b_common = apart(at_speed_of(a, b))
     own = (dataclasses.replace(a, logs=a_own), dataclasses.replace(b, logs=b_own))
     estimates = [_estimate(*own, key) for key in timed]
     moderated = moderate(estimates, _surer(fit_prior(estimates), noise.prior if noise else None))
@@ -69,6 +69,15 @@ def compare_sides(
         cells=tuple(cells),
         notes=tuple(_notes(a, b, moderated)),
     )
+
+
+def at_speed_of(a: Side, b: Side) -> Mapping[Key, Sequence[float]]:
+    """B's log times at the core speed that A's are told for, where both have taken the core's speed out."""
+    if not a.speed.slopes or not b.speed.slopes:
+        return b.logs
+    moved = a.speed.log_quiet - b.speed.log_quiet
+    slope = {key: (a.speed.slopes.get(key, own) + own) / 2 for key, own in b.speed.slopes.items()}
+    return {key: [x + slope.get(key, 0.0) * moved for x in logs] for key, logs in b.logs.items()}
 
 
 def apart(logs: Mapping[Key, Sequence[float]]) -> tuple[dict[Key, Sequence[float]], list[float]]:

@@ -25,6 +25,9 @@ def attention(
 ) -> np.ndarray:
     """softmax(scale * query @ key.T + bias, over the visible keys) @ value, by one implementation, on the CPU.
 
+    The first call for given shapes, dtype and semantics may compile for seconds; later ones find that done, as long as no
+    64 others came between.
+
     Args:
         query: (B,T,N,H). key: (B,S,K,H). value: (B,S,K,V). One dtype: float64, float32, float16 (or ml_dtypes' bfloat16).
         implementation: an id from backends.implementations().
@@ -57,6 +60,6 @@ def attention(
     chosen = known[implementation]
     if 0 in (inputs.shape.T, inputs.shape.S):
         return np.zeros((inputs.shape.B, inputs.shape.T, inputs.shape.N, inputs.shape.V), query.dtype)
-    prepared = execution.prepare(chosen, loaded, inputs, semantics)
+    prepared = execution.prepare(chosen, loaded, inputs, semantics, keep=True)
     out, _ = execution.run(chosen, loaded, prepared, inputs.shape.N)
     return out.astype(query.dtype)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +35,13 @@ def prepare(
     *,
     probe_deviations: bool = False,
     reuse: Prepared | None = None,
+    keep: bool = False,
 ) -> Prepared:
     """Everything up to the call: refuse or lower, convert layout and type, transfer, bind, set up or compile lazily.
 
     With `probe_deviations` a problem on which the implementation is declared to deviate is run all the same. With `reuse`
-    the function that was compiled for an earlier problem of the same shape and semantics is called on these inputs.
-    Raises Unsupported with the reason.
+    the function that was compiled for an earlier problem of the same shape and semantics is called on these inputs. With
+    `keep` such a function is looked for among those kept before, and kept. Raises Unsupported with the reason.
     """
     if not probe_deviations:
         refuse(implementation, inputs, semantics, device)
@@ -52,12 +55,32 @@ def prepare(
         return Prepared(call, call, lowered=notes)
     if reuse is not None:
         function = reuse.function
+    elif keep:
+        function = _kept(implementation, framework.compile, static, _form(native, device))
     else:
-        function = functools.partial(implementation.function, **static.as_arguments())
-        if implementation.compile is not None:
-            function = framework.compile(function, implementation.compile)
+        function = _bound(implementation, framework.compile, static)
     call = functools.partial(function, query, key, value, **arrays)
     return Prepared(call, function, (query, key, value), arrays, notes)
+
+
+def _bound(implementation: Implementation, compile: Callable[..., Any], static: Semantics) -> Callable[..., Any]:
+    """The function with its static arguments; where it is to be compiled, that happens when it is first called."""
+    function = functools.partial(implementation.function, **static.as_arguments())
+    return function if implementation.compile is None else compile(function, implementation.compile)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept(
+    implementation: Implementation, compile: Callable[..., Any], static: Semantics, form: tuple[Any, ...]
+) -> Callable[..., Any]:
+    """The same function for every problem of one form; each form has its own, for torch gives up on one after eight."""
+    return _bound(implementation, compile, static)
+
+
+def _form(native: Inputs, device: str) -> tuple[Any, ...]:
+    """What a compiled function is made for: dtype, device, and the shapes of those arrays that there are."""
+    extras = tuple((name, array.shape) for name, array in native.extras().items())
+    return native.dtype, device, native.query.shape, native.key.shape, native.value.shape, extras
 
 
 def run(implementation: Implementation, framework: Framework, prepared: Prepared, heads: int) -> tuple[np.ndarray, str]:

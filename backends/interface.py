@@ -8,6 +8,8 @@ the kernel it names is the one that runs. The same decorator serves the built-in
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from backends.accuracy import Roundoffs
-from backends.problem import DTYPES, Inputs, Semantics
+from backends.problem import DTYPES, Inputs, Semantics, Window
 
 FEATURES = frozenset(
     {
@@ -56,6 +58,44 @@ class Deviation:
 
 
 DEVIATION_TOPICS = ("empty_rows", "hidden_nan_key", "hidden_nan_value")
+
+
+@dataclass(slots=True)  # not frozen: it is made in every call, and freezing it would cost an eager one 1 us
+class Asked:
+    """The keywords of an attention function, for those that do not name all seven: `asked = Asked(**keywords)`.
+
+    The rules of who sees whom are written with operators that the arrays of every framework have.
+    """
+
+    mask: Any = None
+    bias: Any = None
+    causal: str | None = None
+    window: Window | None = None
+    softcap: float | None = None
+    scale: float | None = None
+    kv_lengths: Any = None
+
+    @property
+    def hides(self) -> bool:
+        """Whether anything makes keys invisible."""
+        given = self.mask is not None or self.causal is not None or self.kv_lengths is not None
+        return given or self.window not in (None, (None, None))
+
+    def in_sight(self, t: Any, s: Any, offset: int) -> list[Any]:
+        """What causal and window ask for query t to see key s, each an index or a whole axis; `offset` is S - T."""
+        diagonal = t + offset if self.causal == "bottom_right" else t
+        left, right = self.window or (None, None)
+        rules = [] if self.causal is None else [s <= diagonal]
+        rules += [] if left is None else [s >= diagonal - left]
+        rules += [] if right is None else [s <= diagonal + right]
+        return rules
+
+    def seen(self, t: Any, s: Any, offset: int) -> Any:
+        """bool, broadcastable to (B,N,T,S): which keys s, a row, the queries t, a column, see; asked where something hides."""
+        rules = self.in_sight(t, s, offset)
+        rules += [] if self.mask is None else [self.mask]
+        rules += [] if self.kv_lengths is None else [s < self.kv_lengths[:, None, None, None]]
+        return functools.reduce(operator.and_, rules)
 
 
 @dataclass(slots=True)
@@ -106,9 +146,12 @@ class Framework(Protocol):
         """A call that multiplies two (size,size) matrices: the framework's own limit. Raises Unsupported."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Implementation:
-    """One way to compute attention in one framework. See `implementation` for the meaning of the fields."""
+    """One way to compute attention in one framework. See `implementation` for the meaning of the fields.
+
+    Equal to itself alone: what a plug-in registers when it is loaded again is another one, whatever it holds.
+    """
 
     id: str
     function: Callable[..., Any]
@@ -176,7 +219,8 @@ def implementation(
 
     The function is called as f(query, key, value, *, mask, bias, causal, window, softcap, scale, kv_lengths), the keywords
     only where they differ from None, with arrays of the framework's own type. mask and bias have four axes, each 1 or full.
-    It returns the output in the layout of the query. It raises Unsupported("reason") for what it cannot do.
+    `Asked` holds these keywords. It returns the output in the layout of the query. It raises Unsupported("reason") for what
+    it cannot do.
 
     Args:
         id: framework/name, named by what it does: "torch/sdpa-flash".
@@ -240,6 +284,7 @@ __all__ = [
     "DEVIATION_TOPICS",
     "FEATURES",
     "LAYOUTS",
+    "Asked",
     "Deviation",
     "Framework",
     "Implementation",

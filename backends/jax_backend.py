@@ -9,13 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from backends.accuracy import Roundoffs
-from backends.interface import FEATURES, Deviation, KernelMismatch, Prepared, Unsupported, implementation
+from backends.interface import FEATURES, Asked, Deviation, KernelMismatch, Prepared, Unsupported, implementation
 
 if TYPE_CHECKING:
     import jax
@@ -166,46 +165,19 @@ _NN, _CUDNN = "jax/_src/nn/functions.py", "jax/_src/cudnn/fused_attention_stable
 _LEAKS = Deviation("hidden_nan_value", "NaN")  # a hidden key's probability is 0, and 0 * NaN is NaN
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The keywords of an attention function, whose meaning is fixed by backends.interface.implementation."""
-
-    mask: Array = None
-    bias: Array = None
-    causal: str | None = None
-    window: tuple[int | None, int | None] = (None, None)
-    softcap: float | None = None
-    scale: float | None = None
-    kv_lengths: Array = None
-
-    def of_keys(self, start: Any, size: int) -> Asked:
-        """The same for a block of keys: mask and bias are cut."""
-        return dataclasses.replace(self, mask=_cut(self.mask, start, size, 3), bias=_cut(self.bias, start, size, 3))
-
-    def seen(self, T: int, S: int, keys: Array) -> Array:
-        """bool (b,n,t,s): which of these keys each query sees; None where all see all."""
-        diagonal = jnp.arange(T)[:, None] + (S - T if self.causal == "bottom_right" else 0)
-        left, right = self.window
-        rules = [] if self.mask is None else [self.mask]
-        rules += [] if self.causal is None else [keys <= diagonal]
-        rules += [] if left is None else [keys >= diagonal - left]
-        rules += [] if right is None else [keys <= diagonal + right]
-        rules += [] if self.kv_lengths is None else [keys < self.kv_lengths[:, None, None, None]]
-        return functools.reduce(jnp.logical_and, rules) if rules else None
-
-    def scores(self, query: Array, key: Array, seen: Array) -> Array:
-        """(B,N,T,s) in float32 at least; -inf where not seen."""
-        (B, N, T, H), (K, s) = query.shape, key.shape[1:3]
-        wide = jnp.promote_types(query.dtype, jnp.float32)
-        # The queries that share a key/value head become rows of one matrix: grouped heads need no copy of key and value.
-        rows = query.reshape(B, K, N // K * T, H)
-        scores = jnp.einsum("bkrh,bksh->bkrs", rows, key, preferred_element_type=wide).reshape(B, N, T, s)
-        scores = scores * (H**-0.5 if self.scale is None else self.scale)
-        if self.softcap is not None:
-            scores = self.softcap * jnp.tanh(scores / self.softcap)
-        if self.bias is not None:
-            scores = scores + self.bias
-        return scores if seen is None else jnp.where(seen, scores, -jnp.inf)
+def _scores(query: Array, key: Array, asked: Asked, keys: Array, S: int) -> Array:
+    """(B,N,T,s) in float32 at least, of the keys with these indices among all S; -inf where not seen."""
+    (B, N, T, H), (K, s) = query.shape, key.shape[1:3]
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    # The queries that share a key/value head become rows of one matrix: grouped heads need no copy of key and value.
+    rows = query.reshape(B, K, N // K * T, H)
+    scores = jnp.einsum("bkrh,bksh->bkrs", rows, key, preferred_element_type=wide).reshape(B, N, T, s)
+    scores = scores * (H**-0.5 if asked.scale is None else asked.scale)
+    if asked.softcap is not None:
+        scores = asked.softcap * jnp.tanh(scores / asked.softcap)
+    if asked.bias is not None:
+        scores = scores + asked.bias
+    return jnp.where(asked.seen(jnp.arange(T)[:, None], keys, S - T), scores, -jnp.inf) if asked.hides else scores
 
 
 def _cut(array: Array, start: Any, size: int, axis: int) -> Array:
@@ -231,10 +203,10 @@ _OURS: dict[str, Any] = {"layout": "BNTH", "roundoffs": _claims, "deviations": (
 @implementation("jax/naive-jit", summary="naive, compiled whole", **_OURS, compile="jit", prove=_prove_xla)
 @implementation("jax/naive", **_OURS, prove=_prove_eager, naive=True)
 @_in_own_width
-def naive(query: Array, key: Array, value: Array, **asked: Any) -> Array:
+def naive(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """matmul, softmax, matmul, operation by operation: the textbook form; holds all (B,N,T,S) scores."""
-    T, S, semantics = query.shape[2], key.shape[2], Asked(**asked)
-    scores = semantics.scores(query, key, semantics.seen(T, S, jnp.arange(S)))
+    S = key.shape[2]
+    scores = _scores(query, key, Asked(**keywords), jnp.arange(S), S)
     weights = jnp.exp(scores - _finite(scores.max(axis=-1, keepdims=True, initial=-jnp.inf)))
     total = weights.sum(axis=-1, keepdims=True)
     return _mix(weights / jnp.where(total == 0, 1, total), value).astype(query.dtype)
@@ -251,16 +223,17 @@ def _block(T: int, S: int) -> int:
 
 
 @implementation("jax/chunked", **_OURS, compile="jit", prove=_prove_chunked)
-def chunked(query: Array, key: Array, value: Array, **asked: Any) -> Array:
+def chunked(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """A loop over blocks of keys with a running softmax (FlashAttention's recurrence); memory linear in T."""
-    (B, N, T, _), (S, V), semantics = query.shape, value.shape[2:], Asked(**asked)
+    (B, N, T, _), (S, V), asked = query.shape, value.shape[2:], Asked(**keywords)
     block, wide = _block(T, S), jnp.promote_types(query.dtype, jnp.float32)
 
     def step(start: Any, size: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         """One block: what was summed so far is rescaled to the new maximum."""
         highest, total, sums = carry
-        here = semantics.of_keys(start, size)
-        scores = here.scores(query, _cut(key, start, size, 2), here.seen(T, S, start + jnp.arange(size)))
+        mask, bias = (_cut(array, start, size, 3) for array in (asked.mask, asked.bias))
+        here = dataclasses.replace(asked, mask=mask, bias=bias)
+        scores = _scores(query, _cut(key, start, size, 2), here, start + jnp.arange(size), S)
         raised = jnp.maximum(highest, scores.max(axis=-1, keepdims=True))
         weights, keep = jnp.exp(scores - _finite(raised)), jnp.exp(highest - _finite(raised))
         total = total * keep + weights.sum(axis=-1, keepdims=True)
@@ -290,15 +263,15 @@ _NN_DEVIATES = (Deviation("empty_rows", "mean(V)", _NN), Deviation("hidden_nan_v
 
 
 @implementation("jax/nn", **_THEIRS, deviations=_NN_DEVIATES, prove=_prove_xla)
-def nn(query: Array, key: Array, value: Array, **asked: Any) -> Array:
+def nn(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """jax.nn.dot_product_attention, implementation="xla": what users call; holds all scores, softmax in float32."""
     if query.dtype == jnp.float16 and jax.default_backend() == "cpu":
         # It asks for F16_F16_F32 products, and its own fallback from them works in eager mode only.
         raise Unsupported("no float16 on the CPU under jit: XLA has no F16_F16_F32 product there")
-    semantics = Asked(**asked)
+    asked = Asked(**keywords)
     # Inclusive and around the top-left diagonal, as ours; an open side becomes one that reaches past every key.
-    left, right = (query.shape[1] + key.shape[1] if side is None else side for side in semantics.window)
-    return _nn(query, key, value, semantics, "xla", (left, right) if "window" in asked else None)
+    left, right = (query.shape[1] + key.shape[1] if side is None else side for side in asked.window or (None, None))
+    return _nn(query, key, value, asked, "xla", None if asked.window is None else (left, right))
 
 
 _CUDNN_DTYPES = ("bfloat16", "float16")
@@ -313,17 +286,17 @@ _CUDNN_DEVIATES = (
 @implementation(
     "jax/nn-cudnn", **_THEIRS, dtypes=_CUDNN_DTYPES, devices=("cuda",), deviations=_CUDNN_DEVIATES, prove=_prove_cudnn
 )
-def nn_cudnn(query: Array, key: Array, value: Array, **asked: Any) -> Array:
+def nn_cudnn(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """jax.nn.dot_product_attention, implementation="cudnn": one fused kernel of flash attention."""
-    semantics = Asked(**asked)
-    added = [array.shape for array in (semantics.mask, semantics.bias) if array is not None]
+    asked = Asked(**keywords)
+    added = [array.shape for array in (asked.mask, asked.bias) if array is not None]
     if added and np.broadcast_shapes(*added)[2:] != (query.shape[1], key.shape[1]):
         raise Unsupported("cuDNN's mask and bias must have all T and S (jax-ml/jax#28974)")
-    if "window" in asked and semantics.causal is None:
+    if asked.window is not None and asked.causal is None:
         raise Unsupported("cuDNN's windows need causal (jax-ml/jax#39576)")
     # Under causal the right side says nothing; JAX takes no other than 0 beside key lengths.
-    left = semantics.window[0]
+    left, _ = asked.window or (None, None)
     try:
-        return _nn(query, key, value, semantics, "cudnn", None if left is None else (left, 0))
+        return _nn(query, key, value, asked, "cudnn", None if left is None else (left, 0))
     except NotImplementedError as error:  # JAX's own checks of head size and compute capability
         raise Unsupported(str(error)) from error

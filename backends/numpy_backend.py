@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from backends.accuracy import Roundoffs
-from backends.interface import Prepared, Unsupported, implementation
-from backends.problem import Inputs, Semantics, Window
-from backends.visibility import intervals, visible
+from backends.interface import Asked, Prepared, Unsupported, implementation
+from backends.visibility import intervals
 
 DTYPES = ("float64", "float32", "float16")
 Array = np.ndarray
@@ -126,33 +125,22 @@ def _prove(prepared: Prepared) -> str:
 @implementation(
     "numpy/naive", dtypes=DTYPES, devices=("cpu",), layout="BNTH", roundoffs=_claims, prove=_prove, naive=True
 )
-def naive(
-    query: Array,
-    key: Array,
-    value: Array,
-    *,
-    mask: Array | None = None,
-    bias: Array | None = None,
-    causal: str | None = None,
-    window: Window | None = None,
-    softcap: float | None = None,
-    scale: float | None = None,
-    kv_lengths: Array | None = None,
-) -> Array:
+def naive(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """matmul, softmax, matmul: the textbook form; holds all (B,N,T,S) scores."""
+    asked = Asked(**keywords)
     B, N, T, H = query.shape
     K, S, V = key.shape[1], key.shape[2], value.shape[3]
     wide = np.result_type(query.dtype, np.float32)
     # The queries that share a key/value head become rows of one matrix: grouped heads need no copy of key and value.
     rows = query.astype(wide, copy=False).reshape(B, K, N // K * T, H)
     key, value = key.astype(wide, copy=False), value.astype(wide, copy=False)
-    scores = (rows * wide.type(H**-0.5 if scale is None else scale)) @ key.swapaxes(-1, -2)
+    scores = (rows * wide.type(H**-0.5 if asked.scale is None else asked.scale)) @ key.swapaxes(-1, -2)
     scores = scores.reshape(B, N, T, S)
-    if softcap is not None:
-        scores = np.tanh(scores / wide.type(softcap)) * wide.type(softcap)
-    if bias is not None:
-        scores += bias.astype(wide, copy=False)
-    seen = _seen(query, key, mask, causal, window, kv_lengths)
+    if asked.softcap is not None:
+        scores = np.tanh(scores / wide.type(asked.softcap)) * wide.type(asked.softcap)
+    if asked.bias is not None:
+        scores += asked.bias.astype(wide, copy=False)
+    seen = asked.seen(np.arange(T)[:, None], np.arange(S), S - T) if asked.hides else None
     if seen is not None:
         np.copyto(scores, -np.inf, where=~seen)
     highest = scores.max(axis=-1, keepdims=True)
@@ -164,24 +152,6 @@ def naive(
     if seen is not None and not np.isfinite(out).all():
         out = _without_leaks(probability, value, seen)
     return out.astype(query.dtype, copy=False)
-
-
-def _seen(
-    query: Array,
-    key: Array,
-    mask: Array | None,
-    causal: str | None,
-    window: Window | None,
-    kv_lengths: Array | None,
-) -> Array | None:
-    """bool (b,n,T,S) of the visible pairs; None where every pair is visible."""
-    if mask is None and causal is None and window is None and kv_lengths is None:
-        return None
-    # The visibility rules read (B,T,N,H); these are views, nothing is copied.
-    inputs = Inputs(
-        query.swapaxes(1, 2), key.swapaxes(1, 2), key.swapaxes(1, 2), query.dtype.name, mask=mask, kv_lengths=kv_lengths
-    )
-    return visible(inputs, Semantics(causal, window))
 
 
 def _without_leaks(probability: Array, value: Array, seen: Array) -> Array:
@@ -201,37 +171,23 @@ QUERY_TILE, KEY_TILE = 512, 1024
 
 
 @implementation("numpy/blocked", dtypes=DTYPES, devices=("cpu",), layout="BNTH", roundoffs=_claims, prove=_prove)
-def blocked(
-    query: Array,
-    key: Array,
-    value: Array,
-    *,
-    mask: Array | None = None,
-    bias: Array | None = None,
-    causal: str | None = None,
-    window: Window | None = None,
-    softcap: float | None = None,
-    scale: float | None = None,
-    kv_lengths: Array | None = None,
-) -> Array:
+def blocked(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """Tiles with a running softmax, heads spread over threads; memory linear in T, hidden tiles skipped."""
+    asked = Asked(**keywords)
     B, T = query.shape[0], query.shape[2]
-    first, last = intervals(T, key.shape[2], causal, window, kv_lengths)
+    first, last = intervals(T, key.shape[2], asked.causal, asked.window, asked.kv_lengths)
     walk = _Walk(
         query,
         key,
         value,
-        mask,
-        bias,
+        asked,
         np.broadcast_to(first, (B, T)),
         np.broadcast_to(last, (B, T)),
-        softcap,
-        query.shape[3] ** -0.5 if scale is None else scale,
+        query.shape[3] ** -0.5 if asked.scale is None else asked.scale,
         np.empty((*query.shape[:3], value.shape[3]), query.dtype),
     )
     walk.everywhere(careful=False)
-    hides = mask is not None or causal is not None or window is not None or kv_lengths is not None
-    if hides and not np.isfinite(walk.out).all():
+    if asked.hides and not np.isfinite(walk.out).all():
         walk.everywhere(careful=True)
     return walk.out
 
@@ -243,11 +199,9 @@ class _Walk:
     query: Array
     key: Array
     value: Array
-    mask: Array | None
-    bias: Array | None
+    asked: Asked
     first: Array
     last: Array
-    softcap: float | None
     scale: float
     out: Array
 
@@ -305,19 +259,19 @@ class _Walk:
 
     def _adjust(self, grid: Array, b: int, heads: slice, rows: slice, keys: slice) -> Array | None:
         """Softcap, bias and mask on one tile of scores (heads, rows, keys), in place; what is seen, None = everything."""
-        if self.softcap is not None:
-            grid /= self.softcap
+        if self.asked.softcap is not None:
+            grid /= self.asked.softcap
             np.tanh(grid, out=grid)
-            grid *= self.softcap
-        if self.bias is not None:
-            grid += _tile_of(self.bias, b, heads, rows, keys)
+            grid *= self.asked.softcap
+        if self.asked.bias is not None:
+            grid += _tile_of(self.asked.bias, b, heads, rows, keys)
         low, high = self.first[b, rows], self.last[b, rows]
         seen = None
         if keys.start < low.max() or keys.stop > high.min():
             at = np.arange(keys.start, keys.stop)
             seen = ((at >= low[:, None]) & (at < high[:, None]))[None]
-        if self.mask is not None:
-            marked = _tile_of(self.mask, b, heads, rows, keys)
+        if self.asked.mask is not None:
+            marked = _tile_of(self.asked.mask, b, heads, rows, keys)
             seen = marked if seen is None else seen & marked
         if seen is not None:
             np.copyto(grid, -np.inf, where=~seen)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends.accuracy import Roundoffs
-from backends.interface import Deviation, KernelMismatch, Prepared, Unsupported, implementation
-from backends.problem import DTYPES, Window
+from backends.interface import Asked, Deviation, KernelMismatch, Prepared, Unsupported, implementation
+from backends.problem import DTYPES
 
 if TYPE_CHECKING:
     import torch
@@ -161,59 +161,31 @@ _COMPILED: dict[str, Any] = {"summary": _SAME, "compile": "compile", "prove": _p
 
 @implementation("torch/naive-compile", roundoffs=_EACH_STEP, **_COMPILED)
 @implementation("torch/naive", naive=True, roundoffs=_EACH_STEP, prove=_prove_naive, **_OWN)
-def naive(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    mask: Tensor = None,
-    bias: Tensor = None,
-    causal: str | None = None,
-    window: Window | None = None,
-    softcap: float | None = None,
-    scale: float | None = None,
-    kv_lengths: Tensor = None,
-) -> Tensor:
+def naive(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
     """matmul, softmax, matmul: the textbook form; holds all (B,N,T,S) scores."""
+    asked = Asked(**keywords)
     (B, N, T, H), (K, S), V = query.shape, key.shape[1:3], value.shape[3]
     # The queries that share a key/value head become rows of one matrix: grouped heads need no copy of key and value.
     scores = torch.matmul(query.reshape(B, K, N // K * T, H), key.mT)
     # Scaled after the product: scaling the query first would round each of its numbers.
-    scores = scores.mul_(H**-0.5 if scale is None else scale).reshape(B, N, T, S)
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
-    if bias is not None:
-        scores = scores + bias
-    t, s = torch.arange(T, device=query.device)[:, None], torch.arange(S, device=query.device)
-    lengths = None if kv_lengths is None else kv_lengths[:, None, None, None]
-    seen = _in_sight(t, s, S - T, lengths, mask, causal, window)
-    sees: Tensor = None if seen is None else seen.any(dim=-1, keepdim=True)
-    if seen is not None:
+    scores = scores.mul_(H**-0.5 if asked.scale is None else asked.scale).reshape(B, N, T, S)
+    if asked.softcap is not None:
+        scores = torch.tanh(scores / asked.softcap) * asked.softcap
+    if asked.bias is not None:
+        scores = scores + asked.bias
+    sees: Tensor = None
+    if asked.hides:
+        t, s = torch.arange(T, device=query.device)[:, None], torch.arange(S, device=query.device)
+        seen = asked.seen(t, s, S - T)
+        sees = seen.any(dim=-1, keepdim=True)
         # A row that sees no key keeps its scores, for the softmax of nothing is NaN; its output becomes 0 below.
         scores = torch.where(seen | ~sees, scores, -torch.inf)
-    if bias is not None and S:  # a bias of -inf can hide a whole row, too
+    if asked.bias is not None and S:  # a bias of -inf can hide a whole row, too
         some = scores.amax(dim=-1, keepdim=True) != -torch.inf
         sees = some if sees is None else sees & some
     probability = torch.softmax(scores, dim=-1)
     out = torch.matmul(probability.reshape(B, K, N // K * T, S), value).reshape(B, N, T, V)
     return out if sees is None else torch.where(sees, out, 0)
-
-
-def _in_sight(
-    t: Tensor, s: Tensor, offset: int, length: Tensor, mask: Tensor, causal: str | None = None, window: Any = None
-) -> Tensor:
-    """Whether query t sees key s, of whole axes or, for FlexAttention, of single indices; None where nothing hides."""
-    diagonal = t + offset if causal == "bottom_right" else t
-    left, right = window or (None, None)
-    conditions = (
-        None if causal is None else s <= diagonal,
-        None if left is None else s >= diagonal - left,
-        None if right is None else s <= diagonal + right,
-        None if length is None else s < length,
-        mask,
-    )
-    given = [condition for condition in conditions if condition is not None]
-    return functools.reduce(torch.logical_and, given) if given else None
 
 
 def sdpa(
@@ -279,19 +251,10 @@ for _backend, _operator, _dtypes, _devices, _accepts, _roundoffs in (
 
 
 @implementation("torch/flex", dtypes=_NARROW, setup=True, roundoffs=_WIDE_SCORES, prove=_prove_compiled, **_OWN)
-def flex(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    mask: Tensor = None,
-    bias: Tensor = None,
-    kv_lengths: Tensor = None,
-    softcap: float | None = None,
-    scale: float | None = None,
-    **sight: Any,
-) -> Callable[[], Tensor]:
+def flex(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable[[], Tensor]:
     """FlexAttention, compiled; what hides keys is a BlockMask built beforehand, softcap and bias are a score_mod."""
+    asked = Asked(**keywords)
+    mask, bias, kv_lengths, softcap = asked.mask, asked.bias, asked.kv_lengths, asked.softcap
     (B, N, T, H), S = query.shape, key.shape[2]
     if not query.is_cuda and H in (8, 16) and S % 16 == 8:
         # The product of the last 8 keys computes 16 (inductor's ntail_transpose_b kernel, AVX2, torch 2.13 at least):
@@ -302,8 +265,10 @@ def flex(
         return array[tuple(0 if size == 1 else index for size, index in zip(array.shape, place, strict=True))]
 
     def mask_mod(b: Tensor, n: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        length = None if kv_lengths is None else kv_lengths[b]
-        return _in_sight(t, s, S - T, length, None if mask is None else at(mask, b, n, t, s), **sight)
+        rules = asked.in_sight(t, s, S - T)
+        rules += [] if mask is None else [at(mask, b, n, t, s)]
+        rules += [] if kv_lengths is None else [s < kv_lengths[b]]
+        return functools.reduce(torch.logical_and, rules)
 
     def score_mod(score: Tensor, b: Tensor, n: Tensor, t: Tensor, s: Tensor) -> Tensor:
         if softcap is not None:
@@ -311,15 +276,15 @@ def flex(
         return score if bias is None else score + at(bias, b, n, t, s)
 
     block_mask = None
-    if sight or mask is not None or kv_lengths is not None:
+    if asked.hides:
         batches = B if kv_lengths is not None or (mask is not None and mask.shape[0] > 1) else None
         heads = N if mask is not None and mask.shape[1] > 1 else None
         create = torch.nn.attention.flex_attention.create_block_mask
         block_mask = create(mask_mod, batches, heads, T, S, device=query.device)
     shapes = tuple(None if a is None else tuple(a.shape) for a in (query, key, value, mask, bias, kv_lengths))
-    problem = (shapes, query.dtype, query.device, softcap, scale, *sorted(sight.items()))
+    problem = (shapes, query.dtype, query.device, softcap, asked.scale, asked.causal, asked.window)
     mod = None if softcap is None and bias is None else score_mod
-    options = {"score_mod": mod, "block_mask": block_mask, "scale": scale, "enable_gqa": key.shape[1] != N}
+    options = {"score_mod": mod, "block_mask": block_mask, "scale": asked.scale, "enable_gqa": key.shape[1] != N}
     return functools.partial(_compiled_flex(problem), query, key, value, **options)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -59,9 +60,12 @@ DIFFERENCES = {
 
 
 def git(folder, *words):
-    """Run git in a folder, as nobody in particular."""
-    who = ("-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", "-C", folder, *who, *words], capture_output=True, text=True, check=False)
+    """Run git in a folder, as nobody in particular: neither a hook that runs these tests nor the user's settings count."""
+    who = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    command = ["git", "-C", folder, *who, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -198,11 +202,12 @@ def test_the_worktree_is_gone(revisions, repository):
 
 
 def test_the_same_revision_twice_is_not_called_slower(repository, tmp_path):
-    """A revision against itself: no false alarm, exit 0, in every form that was asked for."""
+    """A revision against itself: no false alarm, exit 0, in every form that was asked for; also from within a git hook."""
     saved = [tmp_path / name for name in ("c.md", "c.xml", "c.txt", "c.csv", "c.json")]
     words = [word for file in saved for word in ("--save-as", file)]
     same = ("--a-rev", "main", "--b-rev", "HEAD", "--threshold", "50%", "--epochs", "3", "--format", "json")
-    result = attnbench("ab", *TINY, *SHORT, *same, *plugged(repository, "steady"), *words, "--out", tmp_path / "run")
+    selected = (*plugged(repository, "steady"), *words, "--out", tmp_path / "run")
+    result = attnbench("ab", *TINY, *SHORT, *same, *selected, environment={"GIT_DIR": str(tmp_path)})
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["counts"]["slower"] == found["counts"]["faster"] == 0
@@ -298,9 +303,10 @@ def test_revisions_of_this_repository(tmp_path):
 
 
 def refused(result, *words):
-    """Exit 2, one line on stderr that holds the words, nothing on stdout."""
+    """Exit 2, one line on stderr (or typer's three) that holds the words, nothing on stdout."""
     __tracebackhide__ = True
     assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("Usage: ") or result.stderr.count("\n") == 1, result.stderr
     for word in words:
         assert word in result.stderr, result.stderr
     assert "Traceback" not in result.stderr
@@ -326,10 +332,10 @@ OTHER = ("--b-env", "ATTNBENCH_TEST=1")
         ([*OTHER, "--floor", "20"], ["time '20'", "its unit"]),
         ([*OTHER, "--thresholds", "nowhere.toml"], ["nowhere.toml cannot be read"]),
         ([*OTHER, "--alpha", "2"], ["--alpha"]),
-        ([*OTHER, "--alpha", "nan"], ["--alpha nan", "finite"]),
+        ([*OTHER, "--alpha", "nan"], ["--alpha"]),
         ([*OTHER, "--budget", "inf"], ["--budget inf", "finite"]),
         ([*OTHER, "--budget", "0"], ["--budget"]),
-        ([*OTHER, "--block-ms", "nan"], ["--block-ms nan", "finite"]),
+        ([*OTHER, "--block-ms", "nan"], ["--block-ms"]),
         ([*OTHER, "--time-limit", "inf"], ["--time-limit inf", "finite"]),
         ([*OTHER, "--epochs", "0"], ["--epochs"]),
         ([*OTHER, "--cpus", "0"], ["--cpus 0"]),
@@ -403,7 +409,6 @@ def test_an_interpreter_without_the_framework(tmp_path, out):
     before = set((ROOT / "results").rglob("*"))
     result = attnbench("ab", *NUMPY, "--a-python", python, *words)
     refused(result, f"side A ({python}): ", "No module named 'numpy'")
-    assert len(result.stderr.splitlines()) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["venv"]
     assert out is not None or {f for f in set((ROOT / "results").rglob("*")) - before if "-ab-" in f.name} == set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from benchmarks.harness.process import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+_OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,16 @@ def plugin_in(root: Checkout, plugin: str) -> str:
     return str(path)
 
 
-def _git(repository: Path, *words: str, wanted: str = "") -> str:
+def _git(repository: Path, *words: str, wanted: str | None = None) -> str:
+    # A hook's variables name the repository that it runs in, whatever -C says.
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    command = ["git", "-C", str(repository), *words]
     try:
-        done = subprocess.run(["git", "-C", str(repository), *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     except FileNotFoundError:
         raise UsageError("a revision needs git, and there is none; install it") from None
     if done.returncode != 0:
-        if wanted:
+        if wanted is not None:
             raise UsageError(f"{repository} has no revision {wanted!r}, expected a commit, branch or tag")
         said = " ".join(done.stderr.split())
         raise UsageError(f"git {words[0]} in {repository}: {said}")

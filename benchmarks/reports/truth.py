@@ -35,8 +35,8 @@ _SAME = (
     "resampled",
     "alarms",
     "covers",
-    "|r-1| 50%",
-    "90%",
+    "off 50%",
+    "off 90%",
     "not same",
     "s/side",
 )

@@ -43,7 +43,7 @@ FRAMEWORKS = {
     "torch": "torch",
 }
 """Distribution -> the framework that is compared where two versions of it are."""
-BASELINE = ("summary.csv", "samples.csv", "environment.json")
+BASELINE = ("summary.csv", "samples.csv", "environment.json", "noise.json")
 
 
 def _wanted() -> str:
@@ -195,7 +195,8 @@ def baseline(session: nox.Session) -> None:
     kept = Path("results") / "baselines" / machine / suite
     kept.mkdir(parents=True, exist_ok=True)
     for name in BASELINE:
-        shutil.copy(run / name, kept / name)
+        if (run / name).exists():
+            shutil.copy(run / name, kept / name)
     session.log(f"kept in {kept}; compare a later run with it: python -m benchmarks compare {kept} RUN")
 
 

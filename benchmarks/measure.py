@@ -34,8 +34,13 @@ class Outcome:
     interrupted: bool
 
 
-def measure(plan: Plan, folder: RunFolder, state: State, show: Callable[[Event], None]) -> Outcome:
-    """Run what the state lacks. On Ctrl-C, what was measured is written all the same."""
+def measure(
+    plan: Plan, folder: RunFolder, state: State, show: Callable[[Event], None], noise_floor: float | None = None
+) -> Outcome:
+    """Run what the state lacks. On Ctrl-C, what was measured is written all the same.
+
+    `noise_floor`: what an audit of this machine says is the smallest change that can be told from none.
+    """
     interrupted = False
 
     start = time.monotonic()
@@ -58,7 +63,7 @@ def measure(plan: Plan, folder: RunFolder, state: State, show: Callable[[Event],
         except KeyboardInterrupt:
             interrupted = True
     folder.write_environment(_environment(plan, state))
-    records = to_records(plan, state, folder.run_id)
+    records = to_records(plan, state, folder.run_id, noise_floor)
     folder.write_results(records, state)
     folder.close()
     return Outcome(records, state, interrupted)
@@ -89,7 +94,7 @@ def check_resumable(folder: RunFolder) -> None:
 
 def remove_if_empty(path: Path) -> None:
     """Take away a folder in which nothing was measured: a mistake in the request leaves nothing half-written."""
-    for name in ("journal.jsonl", "plan.json", "environment.json"):
+    for name in ("journal.jsonl", "plan.json", "environment.json", "noise.json"):
         with contextlib.suppress(OSError):
             (path / name).unlink()
     logs = path / "logs"

@@ -33,8 +33,8 @@ class Block:
 NOT_REACHED = "the run was interrupted before this cell was measured"
 
 
-def to_records(plan: Plan, state: State, run_id: str) -> list[Record]:
-    """One record per cell of the plan, in its order."""
+def to_records(plan: Plan, state: State, run_id: str, noise_floor: float | None = None) -> list[Record]:
+    """One record per cell of the plan, in its order. `noise_floor`: of this machine, by its audit."""
     naive = {i.framework: i.id for i in registry.implementations().values() if i.naive}
     timed = timed_blocks(state, one_core=len(plan.cpus) == 1)
     records = []
@@ -45,6 +45,8 @@ def to_records(plan: Plan, state: State, run_id: str) -> list[Record]:
             base = median.get(naive.get(cell.framework, ""))
             if base is not None and "median_s" in row:
                 row["speedup"] = base / row["median_s"]
+            if "median_s" in row:
+                row["noise_floor"] = noise_floor
             records.append(Record(**row))
     return records
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -14,13 +15,15 @@ from benchmarks.audit.machine_noise import learn, write
 from benchmarks.audit.resampling import resampled_live, resampled_stored
 from benchmarks.audit.truth import detections, identical, share_interval, smallest_seen
 from benchmarks.cases import case
-from benchmarks.comparison.noise import read_noise
+from benchmarks.cli import run_command
+from benchmarks.comparison.noise import noise_beside, noise_of_machine, read_noise
 from benchmarks.comparison.thresholds import Threshold, Thresholds
 from benchmarks.comparison.verdicts import Verdict
 from benchmarks.errors import UnreadableResults
 from benchmarks.live.plan import LivePlan, Pair, Side
 from benchmarks.plan import Plan
 from benchmarks.reports.truth import audit_json, audit_markdown
+from benchmarks.run_folder import RunFolder
 from tests.planted import noisy
 
 CASES = tuple(case(f"case-{n}", "made up", T=8) for n in range(6))
@@ -160,3 +163,17 @@ def test_reports_hold_the_numbers():
     assert data["identical"][1]["coverage"] is None
     assert data["detections"][0]["rate"] == 1
     assert not any(isinstance(v, float) and math.isnan(v) for v in data["identical"][0].values())
+
+
+def test_a_run_knows_what_an_audit_of_its_machine_kept(tmp_path, monkeypatch):
+    """The floor goes into the rows, and the file beside the run, where `compare` finds it; on other CPUs it is not known."""
+    kept = tmp_path / "kept.json"
+    monkeypatch.setattr(run_command, "noise_of_machine", lambda cpus: kept if len(cpus) == 1 else tmp_path / "none")
+    write(kept, {"floor": 0.04, "prior": {"variance": 1e-4, "freedom": 9.0}, "common": None})
+    folder = RunFolder.create(tmp_path / "run", STORED)
+    assert run_command._noise_floor(STORED, folder) == 0.04
+    assert noise_beside(folder.path) == folder.path / "noise.json"
+    everywhere = dataclasses.replace(STORED, cpus=())
+    assert run_command._noise_floor(everywhere, folder) is None
+    assert noise_of_machine((1,)) != noise_of_machine(())
+    folder.close()

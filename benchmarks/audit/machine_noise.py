@@ -58,6 +58,7 @@ def _plain(prior: Prior | None) -> dict[str, float] | None:
 
 def write(file: Path, noise: dict[str, Any]) -> None:
     """Atomically."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
     part.write_text(json.dumps(noise, indent=1) + "\n", encoding="utf-8")
     part.replace(file)

@@ -219,6 +219,9 @@ def audit(
     cpus: o.Cpus = None,
     neighbour: Annotated[bool, typer.Option("--neighbour", help="Keep the first CPU busy meanwhile.")] = False,
     against: Annotated[str | None, typer.Option(help="Other tools on the first cell: pytest-benchmark,pyperf.")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Let `run` and `compare` on this machine know what was learned.")
+    ] = False,
     shape: o.ShapeText = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder; that of an earlier audit with the same settings is added to.")
@@ -236,7 +239,7 @@ def audit(
         suite=suite, cases=case or [], own_case=own, implementations=implementation or [], frameworks=framework or [],
         comparisons=comparisons, stored=stored, resampled=resampled, slowdowns=slowdown or ["2%", "3%", "5%", "10%"],
         trials=trials, stored_trials=stored_trials, threshold=threshold, alpha=alpha, budget_s=budget, epochs=epochs,
-        processes=processes, block_s=block_ms / 1000, cpus=cpus, neighbour=neighbour, against=against, out=out,
+        processes=processes, block_s=block_ms / 1000, cpus=cpus, neighbour=neighbour, against=against, keep=keep, out=out,
         format=format, quiet=quiet,
     )  # fmt: skip
     raise typer.Exit(run_audit(request))

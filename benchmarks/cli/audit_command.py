@@ -14,6 +14,7 @@ from benchmarks.audit.resampling import resampled_live, resampled_stored
 from benchmarks.audit.rival_work import Work
 from benchmarks.audit.rivals import RivalFailed, check_rivals, run_rivals
 from benchmarks.cli.options import Format, resolve_cpus
+from benchmarks.comparison.noise import NOISE, noise_of_machine
 from benchmarks.comparison.thresholds import Threshold, Thresholds, parse_percent
 from benchmarks.errors import UsageError
 from benchmarks.live.plan import LivePlan, Pair, Side
@@ -54,6 +55,7 @@ class AuditRequest:
     cpus: str | None
     neighbour: bool
     against: str | None
+    keep: bool
     out: Path | None
     format: Format
     quiet: bool
@@ -195,7 +197,9 @@ def _conclude(
         found += resampled_stored(sides, usual, request.alpha, request.resampled)
     noise = learn(found, sides, plan, folder.name)
     if noise is not None:
-        write(folder / "noise.json", noise)
+        write(folder / NOISE, noise)
+        if request.keep:
+            write(noise_of_machine(plan.cpus), noise)
     out = console()
     if request.format is Format.TABLE:
         out.print(audit_table(found, against, live_plan, plan))

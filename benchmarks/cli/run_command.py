@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import suites
 from benchmarks.cli.options import Format, resolve_cpus, resolve_plugins
+from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import UsageError
 from benchmarks.harness.state import State
 from benchmarks.insights import three_lines
@@ -67,7 +69,7 @@ def run_suite(request: RunRequest) -> int:
         folder = RunFolder.create(request.out or DEFAULT_PARENT / new_run_id(plan.suite), plan)
     try:
         with RunProgress(plan, quiet=request.quiet) as progress:
-            outcome = measure(plan, folder, state, progress.show)
+            outcome = measure(plan, folder, state, progress.show, _noise_floor(plan, folder))
     except UsageError:
         if request.resume is None:
             folder.close()
@@ -79,6 +81,16 @@ def run_suite(request: RunRequest) -> int:
     failed = any(r.status in FAILURES for r in outcome.records)
     timed = any(r.status is Status.OK for r in outcome.records)
     return 1 if failed or not timed else 0
+
+
+def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:
+    """What an audit of this machine has learned, where there was one; kept beside the run, where `compare` looks for it."""
+    file = noise_of_machine(plan.cpus)
+    if not file.is_file():
+        return None
+    noise = read_noise(file)
+    shutil.copy(file, folder.path / NOISE)
+    return noise.floor
 
 
 def _plan(request: RunRequest) -> Plan:

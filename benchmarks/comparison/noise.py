@@ -9,8 +9,11 @@ from benchmarks.comparison.inference import Prior
 from benchmarks.comparison.plain_json import finite, parse_json
 from benchmarks.comparison.summaries import read_text
 from benchmarks.errors import UnreadableResults
+from benchmarks.harness.environment import machine_slug
+from benchmarks.harness.process import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 NOISE = "noise.json"
@@ -33,6 +36,12 @@ def read_noise(file: Path) -> Noise:
     if not isinstance(data, dict) or "prior" not in data:
         raise UnreadableResults(f"{file} holds no prior, expected what `audit` writes")
     return Noise(_prior(data["prior"], file), _prior(data.get("common"), file), _floor(data.get("floor"), file))
+
+
+def noise_of_machine(cpus: Sequence[int]) -> Path:
+    """Where the latest audit of this machine, on as many CPUs, has left what it learned."""
+    count = len(cpus) or "all"
+    return ROOT / "results" / "baselines" / machine_slug() / f"noise-{count}-cpu.json"
 
 
 def noise_beside(baseline: Path) -> Path | None:

@@ -67,6 +67,15 @@ def test_a_part_of_a_unit_is_owed(clock, per_call, calls, units):
     assert clock.units == units
 
 
+def test_many_calls_worth_at_once(clock):
+    """A block of a hundred calls gets a hundred calls' worth of units."""
+    work = ExtraWork(call, 0.1)
+    work.units_per_call = 0.25
+    clock.units = 0
+    work(100)
+    assert clock.units == 25
+
+
 def test_a_unit_is_real_work():
     """It adds to its array: nothing sleeps and nothing can be skipped."""
     work = ExtraWork(lambda: None, 0.5)
@@ -100,13 +109,13 @@ def made_up_cell():
 
 
 @pytest.mark.parametrize("calls", [1, 4, 9])
-def test_a_slowed_block_works_once_per_call(calls):
-    """The work comes after each timed call and its barrier, not after the untimed one."""
+def test_a_slowed_block_works_once_for_all_its_calls(calls):
+    """The work comes after the timed calls and their barriers, for as many as were timed."""
     made, happened = made_up_cell()
-    made.slowed = (0.1, lambda: happened.append("extra"))
+    made.slowed = (0.1, happened.append)
     assert made.block(calls, 0.1) > 0
     warm = ["call", "barrier"] if calls >= 5 else []
-    assert happened == ["in", *warm, *["call", "barrier", "extra"] * calls, "out"]
+    assert happened == ["in", *warm, *["call", "barrier"] * calls, calls, "out"]
 
 
 def test_a_usual_block_does_nothing_else():
@@ -125,7 +134,7 @@ def test_a_slowdown_is_calibrated_once_for_each_share(monkeypatch):
     def calibrated(call, share):
         shares.append(share)
         call()
-        return lambda: None
+        return lambda _: None
 
     monkeypatch.setattr(cells, "ExtraWork", calibrated)
     for share in (0.1, 0.1, 0.2, 0.2):

@@ -28,17 +28,14 @@ class Incorrect(Exception):
 
 
 def time_calls(
-    call: Callable[[], Any], barrier: Callable[[Any], None], calls: int, extra: Callable[[], None] | None = None
+    call: Callable[[], Any], barrier: Callable[[Any], None], calls: int, extra: Callable[[int], None] | None = None
 ) -> float:
-    """Seconds that `calls` calls took, each ended by the framework's barrier, and followed by `extra` work if any."""
+    """Seconds that `calls` calls took, each ended by the framework's barrier, and `extra` work for as many if any."""
     start = time.perf_counter_ns()
-    if extra is None:
-        for _ in range(calls):
-            barrier(call())
-    else:
-        for _ in range(calls):
-            barrier(call())
-            extra()
+    for _ in range(calls):
+        barrier(call())
+    if extra is not None:
+        extra(calls)
     return (time.perf_counter_ns() - start) * 1e-9
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,25 @@ def attnbench(*words, environment=None):
 def python(code, *, environment=None):
     """Run code in a fresh process at the repository's root, with warnings as errors."""
     return _run("-W", "error", "-c", code, environment=environment)
+
+
+def _heed_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def started(*words):
+    """`python -m benchmarks WORDS` as it runs, with both outputs as pipes; ended and closed afterwards, whatever happened.
+
+    Whoever runs the tests in the background has Ctrl-C ignored, and what he starts inherits that: it is undone here.
+    """
+    command = [sys.executable, "-m", "benchmarks", *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes, preexec_fn=_heed_ctrl_c) as process:  # noqa: PLW1509 - no threads here
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _run(*words, environment):

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 
 import psutil
 
-from tests.processes import ROOT, attnbench
+from tests.processes import attnbench, started
 
 
 def test_ctrl_c_writes_what_there_is_and_the_run_goes_on(tmp_path):
     """Exit 130, the files of the contract, the way to go on, no worker left; --resume completes it."""
     words = ("run", "--suite", "smoke", "--framework", "numpy", "--blocks", "400", "--out", str(tmp_path / "run"))
-    command = [sys.executable, "-m", "benchmarks", *words]
-    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in run.stderr:
-        if line.startswith("timing:"):
-            break
-    workers = psutil.Process(run.pid).children(recursive=True)
-    assert workers
-    run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=60)
+    with started(*words) as run:
+        for line in run.stderr:
+            if line.startswith("timing:"):
+                break
+        workers = psutil.Process(run.pid).children(recursive=True)
+        assert workers
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
     assert "Traceback" not in err
     assert f"--resume {tmp_path / 'run'}" in out

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 import psutil
 import pytest
 
-from tests.processes import ROOT, attnbench
+from tests.processes import ROOT, attnbench, started
 
 TINY = ("--shape", "b=1 t=8 s=8 n=2 h=8")
 SHORT = ("--budget", "0.06", "--block-ms", "2", "--quiet")
@@ -443,18 +443,16 @@ def test_an_unwritable_folder_is_told(tmp_path):
 def test_ctrl_c_judges_what_there_is(repository, tmp_path):
     """Exit 130, the verdicts so far are written, no worker and no worktree is left."""
     words = ("--epochs", "500", "--budget", "60", "--threshold", "0%", "--a-rev", "main", "--out", tmp_path / "run")
-    selected = map(str, plugged(repository, "steady"))
-    command = [sys.executable, "-m", "benchmarks", "ab", *TINY, *selected, *map(str, words)]
-    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    told = []
-    for line in run.stderr:
-        told.append(line)
-        if line.startswith("epoch 2 of at most 500"):
-            break
-    workers = psutil.Process(run.pid).children(recursive=True)
-    assert workers, "".join(told)
-    run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=60)
+    with started("ab", *TINY, *plugged(repository, "steady"), *words) as run:
+        told = []
+        for line in run.stderr:
+            told.append(line)
+            if line.startswith("epoch 2 of at most 500"):
+                break
+        workers = psutil.Process(run.pid).children(recursive=True)
+        assert workers, "".join(told)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
     assert "Traceback" not in err
     assert f"Written to {tmp_path / 'run'}" in out

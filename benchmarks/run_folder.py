@@ -55,7 +55,7 @@ class RunFolder:
     def create(cls, path: Path, plan: Plan) -> RunFolder:
         """A new folder with its plan. UsageError where it cannot be written or holds a run already."""
         folder = cls(path)
-        if (path / "journal.jsonl").exists():
+        if (path / "journal.jsonl").exists() or (path / "logs").exists():
             raise UsageError(f"{path} holds a run already; choose another --out, or go on with it: --resume {path}")
         try:
             path.mkdir(parents=True, exist_ok=True)

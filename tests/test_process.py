@@ -118,3 +118,15 @@ def test_garbage_is_no_message(payload):
     """Whatever is not a JSON object is refused as garbled, and nothing of it is run."""
     with pytest.raises(Garbled):
         receive(Pipe(payload))
+
+
+def test_a_worker_runs_the_checkout_it_starts_in(tmp_path, monkeypatch):
+    """PYTHONSAFEPATH in the environment would have both sides of `ab` run the installed code."""
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    (tmp_path / "benchmarks" / "harness").mkdir(parents=True)
+    for package in ("benchmarks", "benchmarks/harness"):
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "benchmarks" / "harness" / "worker.py").write_text("raise SystemExit('the checkout')")
+    made = Worker(WorkerSpec(name="other", root=tmp_path), tmp_path / "log")
+    with pytest.raises(WorkerFailed, match="the checkout"):
+        made.ask("hello", 60)

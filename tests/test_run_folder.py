@@ -146,3 +146,12 @@ def test_a_run_is_a_dataframe(tmp_path):
         benchmarks.load_samples(tmp_path)
     with pytest.raises(UnreadableResults, match="cannot be read"):
         benchmarks.load(tmp_path)
+
+
+def test_a_folder_with_logs_of_somebody_else_is_refused(tmp_path):
+    """A usage error takes away what the run has made, and never what was there."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "mine.txt").write_text("precious")
+    with pytest.raises(UsageError, match="holds a run already"):
+        RunFolder.create(tmp_path, PLAN)
+    assert (tmp_path / "logs" / "mine.txt").read_text() == "precious"

@@ -69,7 +69,7 @@ class Worker:
                 self._process = subprocess.Popen(
                     command,
                     cwd=spec.root,
-                    env={**os.environ, **dict(spec.variables)},
+                    env=_environment(spec),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -178,6 +178,11 @@ class Worker:
         except OSError:
             return ""
         return next((" ".join(line.split())[:200] for line in reversed(lines) if line.strip()), "")
+
+
+def _environment(spec: WorkerSpec) -> dict[str, str]:
+    """This process's, and what was asked for. A safe path would hide the checkout that the worker starts in."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | dict(spec.variables)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +21,11 @@ def python(code, *, environment=None):
     return _run("-W", "error", "-c", code, environment=environment)
 
 
-def _heed_ctrl_c():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+_HEEDING_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("benchmarks", run_name="__main__", alter_sys=True)
+"""
 
 
 @contextlib.contextmanager
@@ -32,9 +34,8 @@ def started(*words):
 
     Whoever runs the tests in the background has Ctrl-C ignored, and what he starts inherits that: it is undone here.
     """
-    command = [sys.executable, "-m", "benchmarks", *map(str, words)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, **pipes, preexec_fn=_heed_ctrl_c) as process:  # noqa: PLW1509 - no threads here
+    command = [sys.executable, "-c", _HEEDING_CTRL_C, *map(str, words)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
 
 class UsageError(ValueError):
     """What the user asked for makes no sense; the message says what was got, what was expected and what to do."""

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line; usage and unreadable input end with one line on stderr and exit status 2."""
     from benchmarks.cli.app import app
-    from benchmarks.errors import UnreadableResults, UsageError
+    from benchmarks.errors import INTERRUPTED, UnreadableResults, UsageError
 
     try:
         app(prog_name="attnbench")
@@ -18,7 +18,7 @@ def main() -> None:
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("attnbench: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         # The reader of our output has seen enough (`| head`).
         sys.stderr.close()

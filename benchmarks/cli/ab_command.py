@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from benchmarks.cli.options import Format, resolve_cpus, resolve_plugins
 from benchmarks.cli.verdict_output import check_suffixes, print_comparison, save_comparison
-from benchmarks.comparison.thresholds import Threshold, Thresholds, parse_percent, parse_seconds, read_overrides
+from benchmarks.comparison.thresholds import asked_thresholds
 from benchmarks.comparison.verdicts import Exit
-from benchmarks.errors import UsageError
+from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.live.checkout import checkout, plugin_in, repository_of
 from benchmarks.live.measure import measure
 from benchmarks.live.plan import LivePlan, Pair, Side
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from benchmarks.cases import Case
     from benchmarks.comparison.verdicts import Comparison
 
-INTERRUPTED = 130
 _OURS = ("journal.jsonl", "plan.json", "environment.json", "summary.csv", "verdicts.csv", "comparison.json", "logs")
 """A folder that holds one of these holds a run."""
 
@@ -133,8 +132,7 @@ def _plan(request: LiveRequest) -> Iterator[LivePlan]:
     pairs, asked = _pairs(request, cases, plugged)
     if not any(side.python for side in (request.a, request.b)):
         check_installed(asked)
-    usual = Threshold(parse_percent(request.threshold), parse_seconds(request.floor) if request.floor else 0.0)
-    overrides = read_overrides(request.overrides) if request.overrides else ()
+    thresholds = asked_thresholds(request.threshold, request.floor, request.overrides)
     cpus = resolve_cpus(request.cpus)
     with contextlib.ExitStack() as stack:
         a = _side("A", request.a, request.plugins, plugins, stack)
@@ -152,7 +150,7 @@ def _plan(request: LiveRequest) -> Iterator[LivePlan]:
             pairs=pairs,
             a=a,
             b=b,
-            thresholds=Thresholds(usual, overrides),
+            thresholds=thresholds,
             alpha=request.alpha,
             budget_s=request.budget_s,
             epochs=request.epochs,

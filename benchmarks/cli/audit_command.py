@@ -16,7 +16,7 @@ from benchmarks.audit.rivals import RivalFailed, check_rivals, run_rivals
 from benchmarks.cli.options import Format, resolve_cpus
 from benchmarks.comparison.noise import NOISE, noise_of_machine
 from benchmarks.comparison.thresholds import Threshold, Thresholds, parse_percent
-from benchmarks.errors import UsageError
+from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.live.plan import LivePlan, Pair, Side
 from benchmarks.plan import Plan, asked_frameworks, check_installed, select_cases, select_implementations
 from benchmarks.reports.audit_progress import AuditProgress
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from benchmarks.audit.rivals import Alarms
     from benchmarks.cases import Case
 
-COMPARE_THRESHOLD = 0.05
+COMPARE_THRESHOLDS = Thresholds(Threshold(0.05))
+"""The default of `compare`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def run_audit(request: AuditRequest) -> int:
         except RivalFailed as error:
             progress.tell(f"given up: {error}")
     _conclude(request, live_plan, plan, folder, against)
-    return 130 if interrupted else 0
+    return INTERRUPTED if interrupted else 0
 
 
 def _plans(request: AuditRequest) -> tuple[LivePlan, Plan]:
@@ -162,8 +163,7 @@ def _measure(
             if path == t.AB:
                 trial = t.live_trial(live_plan, slowdown, done, place, progress.show)
             else:
-                usual = Thresholds(Threshold(COMPARE_THRESHOLD))
-                trial = t.stored_trial(plan, usual, request.alpha, slowdown, done, place, progress.show)
+                trial = t.stored_trial(plan, COMPARE_THRESHOLDS, request.alpha, slowdown, done, place, progress.show)
             t.append(folder, trial)
             progress.end(trial)
             done += 1
@@ -187,14 +187,13 @@ def _conclude(
     against: dict[str, dict[float, Alarms]],
 ) -> None:
     """Resample, summarise, print; leave noise.json."""
-    usual = Thresholds(Threshold(COMPARE_THRESHOLD))
-    found = [t.judged_anew(folder, trial, usual, request.alpha) for trial in t.read_trials(folder)]
+    found = [t.judged_anew(folder, trial, COMPARE_THRESHOLDS, request.alpha) for trial in t.read_trials(folder)]
     same = [trial for trial in found if trial.path == t.AB and trial.slowdown == 0]
     sides = t.stored_sides(folder)
     if same:
         found += resampled_live(live_plan, same, request.resampled)
     if len(sides) > 1:
-        found += resampled_stored(sides, usual, request.alpha, request.resampled)
+        found += resampled_stored(sides, COMPARE_THRESHOLDS, request.alpha, request.resampled)
     noise = learn(found, sides, plan, folder.name)
     if noise is not None:
         write(folder / NOISE, noise)

@@ -12,7 +12,7 @@ from benchmarks.comparison.comparability import NotComparable, differences
 from benchmarks.comparison.noise import NOISE, Noise, noise_beside, read_noise
 from benchmarks.comparison.readers import ENVIRONMENT, SAMPLES, SUMMARY, read_side
 from benchmarks.comparison.stored import compare_sides
-from benchmarks.comparison.thresholds import Threshold, Thresholds, parse_percent, parse_seconds, read_overrides
+from benchmarks.comparison.thresholds import asked_thresholds
 from benchmarks.comparison.verdicts import Exit
 from benchmarks.errors import UsageError
 from benchmarks.reports.text import harmless
@@ -46,7 +46,7 @@ def compare_runs(request: CompareRequest) -> int:
     """Do it, print it; the exit status."""
     check_suffixes(request.save_as)
     _check_saves_over_no_input(request)
-    thresholds = _thresholds(request)
+    thresholds = asked_thresholds(request.threshold, request.floor, request.thresholds)
     noise = _noise(request)
     a, b = read_side(request.baseline), read_side(request.candidate)
     try:
@@ -72,12 +72,6 @@ def _check_saves_over_no_input(request: CompareRequest) -> None:
         for file in request.save_as:
             if file.resolve() in files:
                 raise UsageError(f"--save-as {file} would write over what is compared; choose another file")
-
-
-def _thresholds(request: CompareRequest) -> Thresholds:
-    floor_s = 0.0 if request.floor is None else parse_seconds(request.floor)
-    overrides = () if request.thresholds is None else read_overrides(request.thresholds)
-    return Thresholds(Threshold(parse_percent(request.threshold), floor_s), overrides)
 
 
 def _noise(request: CompareRequest) -> Noise:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks import suites
 from benchmarks.cli.options import Format, resolve_cpus, resolve_plugins
 from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
-from benchmarks.errors import UsageError
+from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.harness.state import State
 from benchmarks.insights import three_lines
 from benchmarks.measure import Outcome, check_resumable, measure, remove_if_empty
@@ -30,8 +30,6 @@ from benchmarks.run_folder import DEFAULT_PARENT, RunFolder, new_run_id
 
 if TYPE_CHECKING:
     from benchmarks.cases import Case
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,6 +87,12 @@ def parse_seconds(text: str) -> float:
     return value
 
 
+def asked_thresholds(relative: str, floor: str | None, overrides: Path | None) -> Thresholds:
+    """What --threshold, --floor and --thresholds ask for. UsageError and UnreadableResults as they come."""
+    usual = Threshold(parse_percent(relative), 0.0 if floor is None else parse_seconds(floor))
+    return Thresholds(usual, () if overrides is None else read_overrides(overrides))
+
+
 def read_overrides(path: Path) -> tuple[Override, ...]:
     """The [[override]] tables of a TOML file. UnreadableResults names what is wrong with it."""
     try:

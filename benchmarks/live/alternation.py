@@ -145,7 +145,10 @@ class Alternation:
         }
         while any(waiting.values()):
             queues = {
-                worker: [((worker, side, pair), self._preparation(side, pair)) for side, pair in cells]
+                worker: [
+                    ((worker, side, pair), {"cell": f"{side} {pair}", **self._preparation(side, pair)})
+                    for side, pair in cells
+                ]
                 for worker, cells in waiting.items()
                 if cells and worker in self._session
             }
@@ -160,9 +163,8 @@ class Alternation:
                 if worker not in self._session and waiting[worker]:
                     side, pair = waiting[worker].pop(0)
                     self._revive(worker)
-                    self._prepare_alone(
-                        side, pair
-                    )  # that tells how it ended, and whether it was only slow beside others
+                    # Alone it tells how it ended, and whether it was only slow beside others.
+                    self._prepare_alone(side, pair)
         for cells in waiting.values():
             for side, pair in cells:
                 self._failed(side, pair, Status.CRASHED, _GONE)
@@ -189,7 +191,6 @@ class Alternation:
     def _preparation(self, side: str, pair: Pair) -> Message:
         facts = self._state.pairs[pair].facts.get(side)
         return {
-            "cell": f"{side} {pair}",
             "case": self._cases[pair.case].to_dict(),
             "implementation": pair.implementation(side),
             "device": pair.device,
@@ -230,8 +231,7 @@ class Alternation:
             self._prepare_alone(worker[0], pair)
 
     def _prepare_alone(self, side: str, pair: Pair) -> None:
-        fields = {k: v for k, v in self._preparation(side, pair).items() if k != "cell"}
-        answer = self._attempt(side, pair, "prepare", **fields)
+        answer = self._attempt(side, pair, "prepare", **self._preparation(side, pair))
         if answer is not None:
             self._take(side, pair, answer)
 

@@ -4,6 +4,8 @@ backends.names()                          the frameworks
 backends.load("torch")                    one of them; MissingFramework or BrokenFramework with cause and remedy
 backends.implementations(framework=None)  ids -> implementation, with capabilities and declared deviations
 backends.attention(query, key, value, implementation="jax/nn", ...)   NumPy arrays in, NumPy array out
+backends.gradients(query, key, value, upstream, ...)   the output, and the gradients of query, key, value and bias
+backends.log_sum_exp(query, key, value, ...)           of the scores, where an implementation gives it away
 backends.reference.attention(...)         the oracle, float64
 backends.select(query, keys, values)      the database select that attention softens
 """
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from backends import reference
     from backends.accuracy import Roundoffs
-    from backends.api import attention
+    from backends.api import Gradients, attention, gradients, log_sum_exp
     from backends.interface import Deviation, Implementation, Unsupported, implementation
     from backends.plugins import PluginError, load_plugin
     from backends.problem import InvalidProblem, Semantics
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "attention": "api",
+    "gradients": "api",
+    "Gradients": "api",
+    "log_sum_exp": "api",
     "implementation": "interface",
     "Implementation": "interface",
     "Unsupported": "interface",
@@ -51,6 +56,7 @@ _HOME = {
 __all__ = [
     "BrokenFramework",
     "Deviation",
+    "Gradients",
     "Implementation",
     "InvalidProblem",
     "MissingFramework",
@@ -59,10 +65,12 @@ __all__ = [
     "Semantics",
     "Unsupported",
     "attention",
+    "gradients",
     "implementation",
     "implementations",
     "load",
     "load_plugin",
+    "log_sum_exp",
     "names",
     "reference",
     "select",

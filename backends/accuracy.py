@@ -14,6 +14,7 @@ while growth of the error with large scores is allowed for. The oracle's own rou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,36 +74,33 @@ class Roundoffs:
 
 @dataclass(slots=True)
 class Expected:
-    """What the oracle says about one problem: the output and the coefficients of its error bound. Arrays are (B,T,N,V)."""
+    """What the oracle says about one array (the output, or a gradient) and the coefficients of its error bound."""
 
     out: np.ndarray
-    per_product: np.ndarray
-    per_score: np.ndarray
-    value_mass: np.ndarray
-    """P |V|."""
-    value_sum: np.ndarray
-    """Sum of |V| over the seen keys."""
+    """float64; the output is (B,T,N,V)."""
+    coefficients: Mapping[str, np.ndarray]
+    """Name of a roundoff -> what the bound grows by for each unit of it, per element. Of `output` it is |out| where absent."""
     score_product: float
     """Largest coefficient of u_product in E, anywhere."""
     score_score: float
     """Largest coefficient of u_score in E, anywhere."""
-    keys: int
-    """S."""
+    what: str = "outputs"
+    axes: str = "b,t,n,v"
     _bounds: dict[Roundoffs, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def bound(self, roundoffs: Roundoffs) -> np.ndarray:
-        """Largest allowed |output - oracle|, per element."""
+        """Largest allowed |array - oracle|, per element."""
         if roundoffs not in self._bounds:  # implementations with the same claim share it
             self._bounds[roundoffs] = self._bound(roundoffs) + self._bound(Roundoffs.of("float64"))
         return self._bounds[roundoffs]
 
     def _bound(self, u: Roundoffs) -> np.ndarray:
         # float64 factors: products with a bound of subnormal size do not vanish in the coefficients' float32.
-        total: np.ndarray = np.float64(u.product) * self.per_product
-        total += np.float64(u.score) * self.per_score
-        total += np.float64(u.probability + np.sqrt(self.keys) * u.product) * self.value_mass
-        total += u.output * np.abs(self.out)
-        total += np.float64(u.smallest) * (self.value_sum + 1.0)
+        total: np.ndarray = (
+            u.output * np.abs(self.out) if "output" not in self.coefficients else np.zeros(self.out.shape)
+        )
+        for name, coefficient in self.coefficients.items():
+            total += np.float64(getattr(u, name)) * coefficient
         return total
 
     def score_error(self, u: Roundoffs) -> float:
@@ -111,29 +109,31 @@ class Expected:
 
 
 def expect(inputs: Inputs, semantics: Semantics) -> Expected:
-    """Run the oracle in float64 and collect the coefficients of the error bound, for which float32 is plenty."""
+    """The output, by the oracle in float64, and the coefficients of its bound, for which float32 is plenty."""
     shape = inputs.shape
     size = (shape.B, shape.T, shape.N, shape.V)
     out = np.zeros(size)
     per_product, per_score, mass, total = (np.zeros(size, np.float32) for _ in range(4))
     worst_product = worst_score = 0.0
     for block in reference.rows(inputs, semantics):
-        from_product, from_score = _score_errors(block, semantics, shape.H)
+        from_product, from_score = score_errors(block, semantics, shape.H)
         value = np.abs(np.where(np.isfinite(block.value), block.value, 0.0)).astype(np.float32)
         probability = block.probability.astype(np.float32)
         out[block.at] = reference.weighted_sum(block)
-        per_product[block.at] = _through_softmax(probability, from_product) @ value
-        per_score[block.at] = _through_softmax(probability, from_score) @ value
+        per_product[block.at] = through_softmax(probability, from_product) @ value
+        per_score[block.at] = through_softmax(probability, from_score) @ value
         mass[block.at] = probability @ value
         total[block.at] = block.seen.astype(np.float32) @ value
         # Only scores that carry weight can spoil the first-order analysis.
         heavy = probability > 0
         worst_product = max(worst_product, float(from_product.max(where=heavy, initial=0.0)))
         worst_score = max(worst_score, float(from_score.max(where=heavy, initial=0.0)))
-    return Expected(out, per_product, per_score, mass, total, worst_product, worst_score, shape.S)
+    per_product += np.float32(np.sqrt(shape.S)) * mass
+    coefficients = {"product": per_product, "score": per_score, "probability": mass, "smallest": total + np.float32(1)}
+    return Expected(out, coefficients, worst_product, worst_score)
 
 
-def _score_errors(block: reference.Rows, semantics: Semantics, H: int) -> tuple[np.ndarray, np.ndarray]:
+def score_errors(block: reference.Rows, semantics: Semantics, H: int) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients of u_product and u_score in the error E of each score; 0 where not seen."""
     query, key, capped, scores = (a.astype(np.float32) for a in (block.query, block.key, block.capped, block.scores))
     with np.errstate(invalid="ignore", over="ignore"):
@@ -152,7 +152,8 @@ def _score_errors(block: reference.Rows, semantics: Semantics, H: int) -> tuple[
         return size, stored
 
 
-def _through_softmax(probability: np.ndarray, error: np.ndarray) -> np.ndarray:
+def through_softmax(probability: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Error of each probability from the errors of the scores: P o (E + rowsum(P o E))."""
     weighted = probability * error
     carried: np.ndarray = weighted + probability * weighted.sum(axis=-1, keepdims=True)
     return carried
@@ -171,12 +172,12 @@ class Judgement:
 
 
 def judge(out: np.ndarray, dtype: str, expected: Expected, roundoffs: Roundoffs) -> Judgement:
-    """Hold an output (B,T,N,V), in any float format that contains its numbers, to the oracle.
+    """Hold an array, in any float format that contains its numbers, to the oracle.
 
     `dtype` is the output's own; `roundoffs` are the implementation's. Never raises: a wrong shape is a judgement too.
     """
     if out.shape != expected.out.shape:
-        return _wrong(f"output has shape {out.shape}, expected {expected.out.shape}")
+        return _wrong(f"{expected.what}: shape {out.shape}, expected {expected.out.shape}")
     if out.size == 0:
         return Judgement(True, "", 0.0, 0.0, 0.0)
     score_error = expected.score_error(roundoffs)
@@ -186,9 +187,10 @@ def judge(out: np.ndarray, dtype: str, expected: Expected, roundoffs: Roundoffs)
         )
     bound = expected.bound(roundoffs)
     with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(out.astype(np.float64) - expected.out)
+        error = np.asarray(np.abs(out.astype(np.float64) - expected.out))  # of a scalar bias it is a number
         error[(out == expected.out)] = 0.0  # equal infinities
-        over = np.nan_to_num(error / bound, nan=np.inf, posinf=np.inf)
+        # A bound of 0 is met by what is exact; NaN is far off.
+        over = np.where(error == 0, 0.0, np.nan_to_num(error / bound, nan=np.inf, posinf=np.inf))
     over[~np.isfinite(bound) & (error != 0)] = np.inf  # a bound that overflowed excuses nothing
     at = tuple(int(i) for i in np.unravel_index(int(over.argmax()), over.shape))
     worst = float(over[at])
@@ -201,10 +203,34 @@ def judge(out: np.ndarray, dtype: str, expected: Expected, roundoffs: Roundoffs)
     first = tuple(int(i) for i in np.unravel_index(int((over > 1).argmax()), over.shape))
     wrong = int(np.count_nonzero(over > 1))
     reason = (
-        f"{wrong} of {over.size} outputs out of bound; first at (b,t,n,v)={first}: got {out[first]:.6g}, "
+        f"{wrong} of {over.size} {expected.what} out of bound; first at ({expected.axes})={first}: got {out[first]:.6g}, "
         f"expected {expected.out[first]:.6g} +- {float(bound[first]):.2g}"
     )
     return Judgement(False, reason, biggest, worst, relative)
+
+
+def judge_all(
+    found: Mapping[str, tuple[np.ndarray, str]], dtype: str, expected: Mapping[str, Expected], roundoffs: Roundoffs
+) -> Judgement:
+    """Everything that a call returned (name -> array, its dtype) against everything expected: the worst of them decides."""
+    judgements = []
+    for name, oracle_says in expected.items():
+        array, own = found.get(name, (None, ""))
+        if array is None:
+            return _wrong(f"{oracle_says.what}: none returned")
+        if own != dtype:
+            return _wrong(f"{name if name == 'output' else oracle_says.what} is {own}, expected {dtype}")
+        judgements.append(judge(array, dtype, oracle_says, roundoffs))
+    wrong = next((j for j in judgements if not j.correct), None)
+    if wrong is not None:
+        return wrong
+    return Judgement(
+        True,
+        "",
+        max(j.max_abs_error for j in judgements),
+        max(j.error_over_bound for j in judgements),
+        max(j.rmse_over_rms for j in judgements),
+    )
 
 
 def _wrong(reason: str) -> Judgement:

@@ -1,11 +1,14 @@
-"""backends.attention: any implementation, NumPy arrays in, NumPy array out, in this process."""
+"""Any implementation in this process, NumPy arrays in, NumPy arrays out: its output, its gradients, its log-sum-exp."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from backends import execution, registry
-from backends.problem import Semantics, Window
+from backends import backward, execution, registry
+from backends.interface import Framework, Implementation, Unsupported
+from backends.problem import Inputs, Semantics, Window
 from backends.validation import validate
 
 
@@ -51,15 +54,96 @@ def attention(
     """
     semantics = Semantics(causal, window, softcap, scale)
     inputs = validate(query, key, value, mask=mask, bias=bias, kv_lengths=kv_lengths)
+    return _run(implementation, inputs, semantics, query.dtype)["output"]
+
+
+class Gradients(NamedTuple):
+    """What `gradients` returns, each in the shape of its array and in the dtype of query."""
+
+    output: np.ndarray
+    """(B,T,N,V)."""
+    query: np.ndarray
+    key: np.ndarray
+    value: np.ndarray
+    bias: np.ndarray | None
+    """None where there is no bias."""
+
+
+def gradients(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    upstream: np.ndarray,
+    implementation: str = "numpy/naive",
+    *,
+    mask: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    causal: str | None = None,
+    window: Window | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    kv_lengths: np.ndarray | None = None,
+) -> Gradients:
+    """The output, and how a loss changes with query, key, value and bias, by one implementation, on the CPU.
+
+    Args:
+        upstream: (B,T,N,V), the dtype of query: how the loss changes with the output.
+        query, key, value, implementation, mask, bias, causal, window, softcap, scale, kv_lengths: see attention.
+
+    Raises: as attention; Unsupported also where the implementation has no backward pass.
+
+    """
+    semantics = Semantics(causal, window, softcap, scale)
+    inputs = validate(query, key, value, mask=mask, bias=bias, kv_lengths=kv_lengths, upstream=upstream)
+    found = _run(implementation, inputs, semantics, query.dtype)
+    return Gradients(found["output"], *(found.get(name) for name in backward.NAMES))  # type: ignore[arg-type] # query, key and value are there
+
+
+def log_sum_exp(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    implementation: str = "numpy/naive",
+    *,
+    mask: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    causal: str | None = None,
+    window: Window | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    kv_lengths: np.ndarray | None = None,
+) -> np.ndarray:
+    """log(sum(exp(scores))) over the visible keys, as one implementation's kernel has it, (B,T,N); -inf for a blind row.
+
+    Arguments and errors: attention; Unsupported also where the implementation gives none away.
+    """
+    semantics = Semantics(causal, window, softcap, scale)
+    inputs = validate(query, key, value, mask=mask, bias=bias, kv_lengths=kv_lengths)
+    chosen, framework = _loaded(implementation)
+    if 0 in (inputs.shape.T, inputs.shape.S):
+        return np.full(
+            (inputs.shape.B, inputs.shape.T, inputs.shape.N), -np.inf, np.result_type(query.dtype, np.float32)
+        )
+    return execution.log_sum_exp(chosen, framework, inputs, semantics)
+
+
+def _loaded(implementation: str) -> tuple[Implementation, Framework]:
     framework = implementation.partition("/")[0]
     known = registry.implementations(framework) if framework in registry.FRAMEWORKS else {}
     if implementation not in known:
         choice = ", ".join(known or registry.implementations())
         raise KeyError(f"unknown implementation {implementation!r}, expected one of {choice}")
-    loaded = registry.load(framework)
-    chosen = known[implementation]
-    if 0 in (inputs.shape.T, inputs.shape.S):
-        return np.zeros((inputs.shape.B, inputs.shape.T, inputs.shape.N, inputs.shape.V), query.dtype)
-    prepared = execution.prepare(chosen, loaded, inputs, semantics, keep=True)
-    out, _ = execution.run(chosen, loaded, prepared, inputs.shape.N)
-    return out.astype(query.dtype)
+    return known[implementation], registry.load(framework)
+
+
+def _run(implementation: str, inputs: Inputs, semantics: Semantics, dtype: np.dtype[Any]) -> dict[str, np.ndarray]:
+    chosen, framework = _loaded(implementation)
+    shape, names = inputs.shape, backward.wanted(inputs)
+    if 0 in (shape.T, shape.S):
+        if names and isinstance(chosen.gradient, str):
+            raise Unsupported(f"no backward pass: {chosen.gradient}")
+        empty = {name: np.zeros(getattr(inputs, name).shape, dtype) for name in names}
+        return {"output": np.zeros((shape.B, shape.T, shape.N, shape.V), dtype), **empty}
+    prepared = execution.prepare(chosen, framework, inputs, semantics, keep=True)
+    found = execution.run(chosen, framework, prepared, inputs)
+    return {name: array.astype(dtype) for name, (array, _) in found.items()}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from backends.backward import wanted
 from backends.interface import Framework, Implementation, Prepared, Unsupported
-from backends.layout import from_layout, to_layout
+from backends.layout import bias_from_layout, from_layout, to_layout
 from backends.lowering import lower
 from backends.problem import Inputs, Semantics
 from backends.visibility import any_row_is_blind
@@ -21,6 +23,8 @@ def refuse(implementation: Implementation, inputs: Inputs, semantics: Semantics,
         raise Unsupported(f"runs on {', '.join(implementation.devices)}, not on {device}")
     if inputs.dtype not in implementation.dtypes:
         raise Unsupported(f"no {inputs.dtype}: takes {', '.join(implementation.dtypes)}")
+    if inputs.upstream is not None and isinstance(implementation.gradient, str):
+        raise Unsupported(f"no backward pass: {implementation.gradient}")
     empty = implementation.deviation("empty_rows")
     if empty is not None and any_row_is_blind(inputs, semantics):
         raise Unsupported(f"a query row sees no key: gives {empty.says}, not 0 (declared deviation)")
@@ -50,31 +54,56 @@ def prepare(
     query, key, value = (framework.to_native(a, inputs.dtype, device) for a in (native.query, native.key, native.value))
     kinds = {"mask": "bool", "bias": inputs.dtype, "kv_lengths": "int32"}
     arrays = {name: framework.to_native(array, kinds[name], device) for name, array in native.extras().items()}
+    names = wanted(inputs)
+    arguments = [query, key, value]
+    if native.upstream is not None:
+        arguments.append(framework.to_native(native.upstream, inputs.dtype, device))
     if implementation.is_setup:
         call = implementation.function(query, key, value, **arrays, **static.as_arguments())
-        return Prepared(call, call, lowered=notes)
+        if names:
+            sources = (query, key, value, *([arrays["bias"]] if "bias" in names else []))
+            call = functools.partial(framework.pull_back, call, sources, arguments[3])
+        return Prepared(call, call, sources=names, lowered=notes)
     if reuse is not None:
         function = reuse.function
     elif keep:
-        function = _kept(implementation, framework.compile, static, _form(native, device))
+        function = _kept(
+            implementation, framework.compile, framework.differentiate, static, names, _form(native, device)
+        )
     else:
-        function = _bound(implementation, framework.compile, static)
-    call = functools.partial(function, query, key, value, **arrays)
-    return Prepared(call, function, (query, key, value), arrays, notes)
+        function = _bound(implementation, framework.compile, framework.differentiate, static, names)
+    call = functools.partial(function, *arguments, **arrays)
+    return Prepared(call, function, tuple(arguments), arrays, names, notes)
 
 
-def _bound(implementation: Implementation, compile: Callable[..., Any], static: Semantics) -> Callable[..., Any]:
+def _bound(
+    implementation: Implementation,
+    compile: Callable[..., Any],
+    differentiate: Callable[..., Any],
+    static: Semantics,
+    sources: tuple[str, ...],
+) -> Callable[..., Any]:
     """The function with its static arguments; where it is to be compiled, that happens when it is first called."""
-    function = functools.partial(implementation.function, **static.as_arguments())
-    return function if implementation.compile is None else compile(function, implementation.compile)
+    function, mode, gradient = implementation.function, implementation.compile, implementation.gradient
+    if sources and callable(gradient):
+        function = gradient
+    function = functools.partial(function, **static.as_arguments())
+    if sources and not callable(gradient):
+        return differentiate(function, mode, sources)
+    return function if mode is None else compile(function, mode)
 
 
 @functools.lru_cache(maxsize=64)
 def _kept(
-    implementation: Implementation, compile: Callable[..., Any], static: Semantics, form: tuple[Any, ...]
+    implementation: Implementation,
+    compile: Callable[..., Any],
+    differentiate: Callable[..., Any],
+    static: Semantics,
+    sources: tuple[str, ...],
+    form: tuple[Any, ...],
 ) -> Callable[..., Any]:
     """The same function for every problem of one form; each form has its own, for torch gives up on one after eight."""
-    return _bound(implementation, compile, static)
+    return _bound(implementation, compile, differentiate, static, sources)
 
 
 def _form(native: Inputs, device: str) -> tuple[Any, ...]:
@@ -83,9 +112,49 @@ def _form(native: Inputs, device: str) -> tuple[Any, ...]:
     return native.dtype, device, native.query.shape, native.key.shape, native.value.shape, extras
 
 
-def run(implementation: Implementation, framework: Framework, prepared: Prepared, heads: int) -> tuple[np.ndarray, str]:
-    """Call once; the output as (B,T,N,V) in NumPy, and the dtype it had."""
+def run(
+    implementation: Implementation, framework: Framework, prepared: Prepared, inputs: Inputs
+) -> dict[str, tuple[np.ndarray, str]]:
+    """Call once; see results."""
     with implementation.context():
-        output = prepared.call()
-        framework.barrier(output)
-    return from_layout(framework.to_numpy(output), implementation.layout, heads), framework.dtype_of(output)
+        returned = prepared.call()
+        framework.barrier(returned)
+    return results(implementation, framework, prepared, returned, inputs)
+
+
+def results(
+    implementation: Implementation, framework: Framework, prepared: Prepared, returned: Any, inputs: Inputs
+) -> dict[str, tuple[np.ndarray, str]]:
+    """What a call returned, in NumPy and in BTNH, each with the dtype that it had: "output" and the gradients by name.
+
+    Gradients of a bias that was broadcast on its way (see lowering, layout) are summed to its shape. An array of another
+    rank than expected is returned as it is, for the judge to see.
+    """
+    if not prepared.sources:
+        out = from_layout(framework.to_numpy(returned), implementation.layout, inputs.shape.N)
+        return {"output": (out, framework.dtype_of(returned))}
+    found = {}
+    for name, native in zip(("output", *prepared.sources), returned, strict=False):
+        array, shape = framework.to_numpy(native), inputs.shape
+        if name == "bias":
+            array = bias_from_layout(array, implementation.layout, inputs)
+        else:
+            heads = shape.K if name in ("key", "value") else shape.N
+            array = from_layout(array, implementation.layout, heads)
+        found[name] = array, framework.dtype_of(native)
+    return found
+
+
+def log_sum_exp(
+    implementation: Implementation, framework: Framework, inputs: Inputs, semantics: Semantics, device: str = "cpu"
+) -> np.ndarray:
+    """The log-sum-exp of the scores as the implementation gives it away, (B,T,N). Raises Unsupported with the reason."""
+    if implementation.log_sum_exp is None:
+        raise Unsupported("gives no log-sum-exp away")
+    own = dataclasses.replace(implementation, function=implementation.log_sum_exp, is_setup=False)
+    prepared = prepare(own, framework, inputs, semantics, device)
+    with implementation.context():
+        returned = prepared.call()
+        framework.barrier(returned)
+    array = framework.to_numpy(returned)
+    return array.transpose(0, 2, 1) if array.ndim == 3 else array

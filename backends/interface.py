@@ -108,6 +108,8 @@ class Prepared:
     """What `call` invokes (the compiled function where there is one)."""
     arguments: tuple[Any, ...] = ()
     keywords: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    """Names of the gradients that `call` returns after the output, in a tuple; none: it returns the output alone."""
     lowered: tuple[str, ...] = ()
     """What it does not take natively and was expressed through its mask or bias, before the clock."""
 
@@ -139,6 +141,18 @@ class Framework(Protocol):
     def compile(self, function: Callable[..., Any], mode: str) -> Callable[..., Any]:
         """`function` compiled in one of the framework's modes ("jit", "function", "xla", "compile")."""
 
+    def differentiate(
+        self, function: Callable[..., Any], mode: str | None, sources: tuple[str, ...]
+    ) -> Callable[..., Any]:
+        """f(query, key, value, upstream, **arrays) -> (output, its pull-back to each of `sources`), compiled in `mode`.
+
+        sources: "query", "key", "value", and "bias" where its gradient is wanted. Raises Unsupported where the framework
+        differentiates nothing.
+        """
+
+    def pull_back(self, call: Callable[[], Any], sources: tuple[Any, ...], upstream: Any) -> tuple[Any, ...]:
+        """(output, its pull-back to each of the sources) of a call that uses them. Raises Unsupported."""
+
     def settings(self) -> dict[str, str]:
         """What steers speed or numerics in this process: threads, matmul precision, flags."""
 
@@ -168,6 +182,8 @@ class Implementation:
     context: Callable[[], AbstractContextManager[Any]]
     prove: Callable[[Prepared], str] | None
     naive: bool
+    gradient: Callable[..., Any] | str | None = None
+    log_sum_exp: Callable[..., Any] | None = None
 
     @property
     def framework(self) -> str:
@@ -214,6 +230,8 @@ def implementation(
     context: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
     prove: Callable[[Prepared], str] | None = None,
     naive: bool = False,
+    gradient: Callable[..., Any] | str | None = None,
+    log_sum_exp: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as the implementation `framework/name`.
 
@@ -239,6 +257,11 @@ def implementation(
         context: entered once around a timed block, outside of the clock (kernel selection, for example).
         prove: returns the name of the kernel that a call really ran, or raises KernelMismatch.
         naive: the framework's textbook form, against which `speedup` is counted.
+        gradient: None: the framework differentiates the function. Else f(query, key, value, upstream, **keywords), which
+            returns (output, gradients of query, key, value and of bias or None) in their layouts; or, as a string, why
+            there is no backward pass.
+        log_sum_exp: f(query, key, value, **keywords): the log-sum-exp of the scores, (B,N,T), as the same kernel has it;
+            None where it gives none away.
 
     """
     framework, _, name = id.partition("/")
@@ -270,6 +293,8 @@ def implementation(
             context,
             prove,
             naive,
+            gradient,
+            log_sum_exp,
         )
         return function
 

@@ -70,6 +70,28 @@ def compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
     return jax.jit(_in_own_width(function))
 
 
+def differentiate(function: Callable[..., Any], mode: str | None, sources: tuple[str, ...]) -> Callable[..., Any]:
+    """jax.vjp of the function, compiled whole where it is compiled."""
+
+    def both(query: Array, key: Array, value: Array, upstream: Array, **arrays: Array) -> tuple[Array, ...]:
+        own = {"query": query, "key": key, "value": value, **arrays}
+        fixed = {name: array for name, array in own.items() if name not in sources}
+
+        def of_sources(*given: Array) -> Array:
+            every = {**fixed, **dict(zip(sources, given, strict=True))}
+            return function(every.pop("query"), every.pop("key"), every.pop("value"), **every)
+
+        output, pull = jax.vjp(of_sources, *(own[name] for name in sources))
+        return (output, *pull(upstream))
+
+    return compile(both, mode) if mode is not None else _in_own_width(both)
+
+
+def pull_back(call: Callable[[], Array], sources: tuple[Array, ...], upstream: Array) -> tuple[Array, ...]:
+    """JAX differentiates functions of arrays, not calls that hold them."""
+    raise Unsupported("JAX cannot differentiate what was set up beforehand")
+
+
 def settings() -> dict[str, str]:
     """What steers XLA: its thread pool, flags, precision, x64, compilation cache."""
     free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

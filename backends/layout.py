@@ -20,11 +20,13 @@ def to_layout(inputs: Inputs, layout: str) -> Inputs:
     if layout == "XTH" and inputs.shape.K != inputs.shape.N:
         raise Unsupported("heads are folded into the batch: each query head needs its own key/value head")
     arrays = [_convert(a, layout) for a in (inputs.query, inputs.key, inputs.value)]
+    upstream = None if inputs.upstream is None else _convert(inputs.upstream, layout)
     mask, bias = (None if a is None else _four(a, layout, inputs) for a in (inputs.mask, inputs.bias))
     lengths = inputs.kv_lengths
     if lengths is not None:
         lengths = np.repeat(lengths, inputs.shape.N if layout == "XTH" else 1)
-    return Inputs(arrays[0], arrays[1], arrays[2], inputs.dtype, mask=mask, bias=bias, kv_lengths=lengths)
+    given = {"mask": mask, "bias": bias, "kv_lengths": lengths, "upstream": upstream}
+    return Inputs(arrays[0], arrays[1], arrays[2], inputs.dtype, **given)
 
 
 def _convert(array: np.ndarray, layout: str) -> np.ndarray:
@@ -53,3 +55,14 @@ def from_layout(out: np.ndarray, layout: str, heads: int) -> np.ndarray:
     if layout == "XTH" and out.ndim == 3:
         out = out.reshape(-1, heads, *out.shape[1:])
     return out.transpose(0, 2, 1, 3) if layout != "BTNH" and out.ndim == 4 else out
+
+
+def bias_from_layout(gradient: np.ndarray, layout: str, inputs: Inputs) -> np.ndarray:
+    """The gradient of a bias as its implementation had it, summed over what the bias of `inputs` broadcasts."""
+    assert inputs.bias is not None
+    if layout == "XTH" and gradient.ndim == 3:
+        gradient = gradient.reshape(-1, inputs.shape.N, *gradient.shape[1:])
+    own = as_four(inputs.bias)
+    axes = tuple(axis for axis, (has, full) in enumerate(zip(own.shape, gradient.shape, strict=False)) if has < full)
+    summed = gradient.astype(np.float64).sum(axis=axes, keepdims=True) if axes else gradient
+    return summed.reshape(inputs.bias.shape) if summed.size == inputs.bias.size else summed

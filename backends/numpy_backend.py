@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from backends.accuracy import Roundoffs
 from backends.interface import Asked, Prepared, Unsupported, implementation
-from backends.visibility import intervals
+from backends.numpy_blocked import Walk, blas, threads, without_leaks
 
 DTYPES = ("float64", "float32", "float16")
 Array = np.ndarray
@@ -61,12 +56,22 @@ def compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
     raise Unsupported(f"NumPy has no compile mode {mode!r}")
 
 
+def differentiate(function: Callable[..., Any], mode: str | None, sources: tuple[str, ...]) -> Callable[..., Any]:
+    """NumPy differentiates nothing: an implementation brings its own gradient."""
+    raise Unsupported("NumPy has no automatic differentiation, and this implementation brings no gradient")
+
+
+def pull_back(call: Callable[[], Any], sources: tuple[Any, ...], upstream: Any) -> tuple[Any, ...]:
+    """As differentiate."""
+    raise Unsupported("NumPy has no automatic differentiation")
+
+
 def settings() -> dict[str, str]:
     """Threads and kernel set of each BLAS that is loaded, as threadpoolctl sees them."""
-    controller = _blas()
+    controller = blas()
     found = [] if controller is None else [lib for lib in controller.info() if lib["user_api"] == "blas"]
     return {
-        "threads": str(_threads()),
+        "threads": str(threads()),
         "blas": "; ".join(f"{b['internal_api']} {b['version']} {b.get('architecture', '')}".strip() for b in found),
         "matmul_precision": "as the dtype (float16 in float32)",
     }
@@ -81,35 +86,6 @@ def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     return lambda: np.matmul(a, a, out=out)
 
 
-@cache
-def _blas() -> Any:
-    """threadpoolctl's controller, or None where it is not installed: backends/ asks for NumPy alone."""
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ModuleNotFoundError:
-        return None
-    return ThreadpoolController().select(user_api="blas")
-
-
-@cache
-def _threads() -> int:
-    """Threads that BLAS was told to use (OPENBLAS_NUM_THREADS and the like), else the CPUs this process may run on."""
-    controller = _blas()
-    told = [lib["num_threads"] for lib in controller.info()] if controller is not None else []
-    return max(told, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="attention")
-
-
-def _one_blas_thread() -> AbstractContextManager[Any]:
-    """While several of our threads multiply, each BLAS call keeps to its own: nested threads fight for the cores."""
-    controller = _blas()
-    return nullcontext() if controller is None else controller.limit(limits=1)
-
-
 def _claims(dtype: str) -> Roundoffs:
     """float16 is widened to float32, computed there and rounded once."""
     wide = "float32" if dtype == "float16" else dtype
@@ -122,22 +98,30 @@ def _prove(prepared: Prepared) -> str:
     return f"numpy.matmul on {blas}"
 
 
-@implementation(
-    "numpy/naive", dtypes=DTYPES, devices=("cpu",), layout="BNTH", roundoffs=_claims, prove=_prove, naive=True
-)
-def naive(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
-    """matmul, softmax, matmul: the textbook form; holds all (B,N,T,S) scores."""
-    asked = Asked(**keywords)
-    B, N, T, H = query.shape
-    K, S, V = key.shape[1], key.shape[2], value.shape[3]
+class _Scores(NamedTuple):
+    """What the textbook form has computed before it multiplies by the values; all (B,N,T,S), in the width of the sums."""
+
+    probability: Array
+    log_sum_exp: Array
+    """(B,N,T,1)."""
+    seen: Array | None
+    slope: Array | None
+    """How fast the softcap lets each score grow."""
+
+
+def _softmax(query: Array, key: Array, asked: Asked, *, with_slope: bool = False) -> _Scores:
+    """Scores and their softmax over what is seen."""
+    (B, N, T, H), (K, S) = query.shape, key.shape[1:3]
     wide = np.result_type(query.dtype, np.float32)
     # The queries that share a key/value head become rows of one matrix: grouped heads need no copy of key and value.
     rows = query.astype(wide, copy=False).reshape(B, K, N // K * T, H)
-    key, value = key.astype(wide, copy=False), value.astype(wide, copy=False)
-    scores = (rows * wide.type(H**-0.5 if asked.scale is None else asked.scale)) @ key.swapaxes(-1, -2)
+    scores = (rows * wide.type(_scale(query, asked))) @ key.astype(wide, copy=False).swapaxes(-1, -2)
     scores = scores.reshape(B, N, T, S)
+    slope = None
     if asked.softcap is not None:
-        scores = np.tanh(scores / wide.type(asked.softcap)) * wide.type(asked.softcap)
+        tanh = np.tanh(scores / wide.type(asked.softcap))
+        slope = 1 - np.square(tanh) if with_slope else None
+        scores = tanh * wide.type(asked.softcap)
     if asked.bias is not None:
         scores += asked.bias.astype(wide, copy=False)
     seen = asked.seen(np.arange(T)[:, None], np.arange(S), S - T) if asked.hides else None
@@ -147,143 +131,79 @@ def naive(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     scores -= np.where(np.isneginf(highest), 0, highest)
     probability = np.exp(scores, out=scores)
     total = probability.sum(axis=-1, keepdims=True)
-    probability /= np.where(total == 0, 1, total)
-    out = (probability.reshape(B, K, N // K * T, S) @ value).reshape(B, N, T, V)
-    if seen is not None and not np.isfinite(out).all():
-        out = _without_leaks(probability, value, seen)
-    return out.astype(query.dtype, copy=False)
+    blind = total == 0
+    probability /= np.where(blind, 1, total)
+    with_log = np.where(blind, -np.inf, highest + np.log(np.where(blind, 1, total)))
+    return _Scores(probability, with_log, seen, slope)
 
 
-def _without_leaks(probability: Array, value: Array, seen: Array) -> Array:
-    """probability @ value where 0 * NaN of a hidden key is 0, not NaN. The slow path, taken when the fast one overflowed."""
-    groups = probability.shape[1] // value.shape[1]
-    value = np.repeat(value, groups, axis=1)
-    finite = np.isfinite(value)
-    out: Array = probability @ np.where(finite, value, 0)
-    seen = np.broadcast_to(seen, probability.shape)
-    for s in np.flatnonzero(~finite.all(axis=(0, 1, 3))):
-        wild = np.where(finite[:, :, s], 0, value[:, :, s])[:, :, None, :]
-        out += np.where(seen[:, :, :, s, None], probability[:, :, :, s, None] * wild, 0)
-    return out
+def _scale(query: Array, asked: Asked) -> float:
+    return float(query.shape[3] ** -0.5 if asked.scale is None else asked.scale)
 
 
-QUERY_TILE, KEY_TILE = 512, 1024
+def _mix(found: _Scores, value: Array, dtype: np.dtype[Any]) -> Array:
+    """The output, (B,N,T,V)."""
+    (B, N, T, S), K, V = found.probability.shape, value.shape[1], value.shape[3]
+    value = value.astype(found.probability.dtype, copy=False)
+    out = (found.probability.reshape(B, K, N // K * T, S) @ value).reshape(B, N, T, V)
+    if found.seen is not None and not np.isfinite(out).all():
+        out = without_leaks(found.probability, value, found.seen)
+    return out.astype(dtype, copy=False)
 
 
-@implementation("numpy/blocked", dtypes=DTYPES, devices=("cpu",), layout="BNTH", roundoffs=_claims, prove=_prove)
+def _naive_backward(query: Array, key: Array, value: Array, upstream: Array, **keywords: Any) -> tuple[Any, ...]:
+    """Output and gradients by the chain rule, operation by operation; holds several arrays of (B,N,T,S)."""
+    asked = Asked(**keywords)
+    found = _softmax(query, key, asked, with_slope=True)
+    out = _mix(found, value, query.dtype)
+    (B, N, T, H), (K, S) = query.shape, key.shape[1:3]
+    wide, rows = found.probability.dtype, N // K * T
+    q, k, v, d = (np.where(np.isfinite(a), a, 0).astype(wide, copy=False) for a in (query, key, value, upstream))
+    q, d = q.reshape(B, K, rows, H), d.reshape(B, K, rows, -1)
+    probability = found.probability.reshape(B, K, rows, S)
+    of_value = probability.swapaxes(-1, -2) @ d
+    scores = d @ v.swapaxes(-1, -2)
+    scores -= (scores * probability).sum(axis=-1, keepdims=True)
+    scores *= probability
+    of_bias = None
+    if asked.bias is not None:
+        axes = tuple(axis for axis, size in enumerate(asked.bias.shape) if size == 1)
+        of_bias = scores.reshape(B, N, T, S).sum(axis=axes, keepdims=True)
+    if found.slope is not None:
+        scores *= found.slope.reshape(scores.shape)
+    scores *= wide.type(_scale(query, asked))
+    gradients = ((scores @ k).reshape(query.shape), scores.swapaxes(-1, -2) @ q, of_value, of_bias)
+    return (out, *(None if a is None else a.astype(query.dtype, copy=False) for a in gradients))
+
+
+def _naive_log_sum_exp(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
+    """(B,N,T), in the width of the sums."""
+    return _softmax(query, key, Asked(**keywords)).log_sum_exp[..., 0]
+
+
+_OURS: dict[str, Any] = {
+    "dtypes": DTYPES, "devices": ("cpu",), "layout": "BNTH", "roundoffs": _claims, "prove": _prove,
+}  # fmt: skip
+
+
+@implementation("numpy/naive", gradient=_naive_backward, log_sum_exp=_naive_log_sum_exp, naive=True, **_OURS)
+def naive(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
+    """matmul, softmax, matmul: the textbook form; holds all (B,N,T,S) scores."""
+    return _mix(_softmax(query, key, Asked(**keywords)), value, query.dtype)
+
+
+def _blocked_backward(query: Array, key: Array, value: Array, upstream: Array, **keywords: Any) -> tuple[Any, ...]:
+    """Output and gradients; each tile of probabilities is computed a second time instead of being kept."""
+    walk = Walk.through(query, key, value, Asked(**keywords))
+    return (walk.out, *walk.backward(upstream))
+
+
+def _blocked_log_sum_exp(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
+    """(B,N,T), in the width of the sums."""
+    return Walk.through(query, key, value, Asked(**keywords)).log_sum_exp
+
+
+@implementation("numpy/blocked", gradient=_blocked_backward, log_sum_exp=_blocked_log_sum_exp, **_OURS)
 def blocked(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """Tiles with a running softmax, heads spread over threads; memory linear in T, hidden tiles skipped."""
-    asked = Asked(**keywords)
-    B, T = query.shape[0], query.shape[2]
-    first, last = intervals(T, key.shape[2], asked.causal, asked.window, asked.kv_lengths)
-    walk = _Walk(
-        query,
-        key,
-        value,
-        asked,
-        np.broadcast_to(first, (B, T)),
-        np.broadcast_to(last, (B, T)),
-        query.shape[3] ** -0.5 if asked.scale is None else asked.scale,
-        np.empty((*query.shape[:3], value.shape[3]), query.dtype),
-    )
-    walk.everywhere(careful=False)
-    if asked.hides and not np.isfinite(walk.out).all():
-        walk.everywhere(careful=True)
-    return walk.out
-
-
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """One blocked attention: the arrays (BNTH), the interval of keys that each query row sees, and where the output goes."""
-
-    query: Array
-    key: Array
-    value: Array
-    asked: Asked
-    first: Array
-    last: Array
-    scale: float
-    out: Array
-
-    def everywhere(self, *, careful: bool) -> None:
-        """Compute every tile of query rows. `careful` keeps NaN of hidden values out, at a cost."""
-        B, N, T, _ = self.query.shape
-        K = self.key.shape[1]
-        step = max(1, QUERY_TILE // (N // K))
-        tiles = [(b, k, start) for start in range(0, T, step) for b in range(B) for k in range(K)]
-        threads = min(_threads(), len(tiles))
-        if threads == 1:
-            for b, k, start in tiles:
-                self._rows(b, k, slice(start, min(start + step, T)), careful=careful)
-            return
-        with _one_blas_thread():
-            done = _pool(threads).map(
-                lambda tile: self._rows(tile[0], tile[1], slice(tile[2], min(tile[2] + step, T)), careful=careful),
-                tiles,
-            )
-            list(done)
-
-    def _rows(self, b: int, k: int, rows: slice, *, careful: bool) -> None:
-        """Some query rows of all the query heads that share key/value head k: FlashAttention's recurrence over its keys."""
-        G = self.query.shape[1] // self.key.shape[1]
-        heads = slice(k * G, (k + 1) * G)
-        wide = np.result_type(self.query.dtype, np.float32)
-        q = self.query[b, heads, rows].astype(wide, copy=False) * wide.type(self.scale)
-        t = q.shape[1]
-        q = q.reshape(G * t, -1)
-        highest = np.full((G * t, 1), -np.inf, wide)
-        total = np.zeros((G * t, 1), wide)
-        sums = np.zeros((G * t, self.value.shape[3]), wide)
-        stop = int(self.last[b, rows].max())
-        for start in range(max(0, int(self.first[b, rows].min())), stop, KEY_TILE):
-            keys = slice(start, min(start + KEY_TILE, stop))
-            scores = q @ self.key[b, k, keys].astype(wide, copy=False).T
-            seen = self._adjust(scores.reshape(G, t, -1), b, heads, rows, keys)
-            raised = np.maximum(highest, scores.max(axis=1, keepdims=True))
-            # A row that has seen no key yet is shifted by 0: exp(-inf - 0) is 0, where exp(-inf + inf) would be NaN.
-            shift = np.where(np.isneginf(raised), wide.type(0), raised)
-            scores -= shift
-            weights = np.exp(scores, out=scores)
-            correction = np.exp(highest - shift)
-            total = total * correction + weights.sum(axis=1, keepdims=True)
-            sums *= correction
-            v = self.value[b, k, keys].astype(wide, copy=False)
-            if careful and seen is not None:
-                grid = weights.reshape(1, G, t, -1)
-                sums += _without_leaks(grid, v[None, None], np.broadcast_to(seen, grid.shape)).reshape(G * t, -1)
-            else:
-                sums += weights @ v
-            highest = raised
-        sums /= np.where(total == 0, wide.type(1), total)
-        self.out[b, heads, rows] = sums.reshape(G, t, -1)
-
-    def _adjust(self, grid: Array, b: int, heads: slice, rows: slice, keys: slice) -> Array | None:
-        """Softcap, bias and mask on one tile of scores (heads, rows, keys), in place; what is seen, None = everything."""
-        if self.asked.softcap is not None:
-            grid /= self.asked.softcap
-            np.tanh(grid, out=grid)
-            grid *= self.asked.softcap
-        if self.asked.bias is not None:
-            grid += _tile_of(self.asked.bias, b, heads, rows, keys)
-        low, high = self.first[b, rows], self.last[b, rows]
-        seen = None
-        if keys.start < low.max() or keys.stop > high.min():
-            at = np.arange(keys.start, keys.stop)
-            seen = ((at >= low[:, None]) & (at < high[:, None]))[None]
-        if self.asked.mask is not None:
-            marked = _tile_of(self.asked.mask, b, heads, rows, keys)
-            seen = marked if seen is None else seen & marked
-        if seen is not None:
-            np.copyto(grid, -np.inf, where=~seen)
-        return seen
-
-
-def _tile_of(array: Array, b: int, heads: slice, rows: slice, keys: slice) -> Array:
-    """The part of a mask or bias (b|1, n|1, t|1, s|1) that belongs to one tile, broadcastable to (heads, rows, keys)."""
-    whole = slice(None)
-    return array[
-        b if array.shape[0] > 1 else 0,
-        heads if array.shape[1] > 1 else whole,
-        rows if array.shape[2] > 1 else whole,
-        keys if array.shape[3] > 1 else whole,
-    ]
+    return Walk.through(query, key, value, Asked(**keywords)).out

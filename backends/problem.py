@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 CAUSAL = (None, "top_left", "bottom_right")
+PASSES = ("forward", "forward_backward")
 
 Window = tuple[int | None, int | None]
 
@@ -111,6 +112,8 @@ class Inputs:
     """Additive, in `dtype`, broadcastable to (B,N,T,S)."""
     kv_lengths: np.ndarray | None = None
     """int32 (B,): keys at or past the length are invisible."""
+    upstream: np.ndarray | None = None
+    """Gradient of a loss by the output, (B,T,N,V) in `dtype`: where given, the problem is forward and backward."""
 
     @property
     def shape(self) -> Shape:

@@ -74,9 +74,9 @@ def dtype_of(array: Tensor) -> str:
     return array.dtype.name
 
 
-def barrier(output: Tensor) -> None:
+def barrier(output: Tensor | tuple[Tensor, ...]) -> None:
     """Wait for the GPU. On the CPU an op has computed when it returns (measured: eager, tf.function and XLA alike)."""
-    if "GPU" in output.device:
+    if "GPU" in (output[0] if isinstance(output, tuple) else output).device:
         tf.test.experimental.sync_devices()
 
 
@@ -86,6 +86,25 @@ def compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
         raise Unsupported(f"TensorFlow has no compile mode {mode!r}, expected 'function' or 'xla'")
     compiled = tf.function(function, autograph=False, jit_compile=True if mode == "xla" else None)
     return _where_the_query_is(compiled) if "cuda" in devices() else compiled
+
+
+def differentiate(function: Callable[..., Any], mode: str | None, sources: tuple[str, ...]) -> Callable[..., Any]:
+    """Forward on a tape, then backward: one graph of both where it is compiled."""
+
+    def both(query: Tensor, key: Tensor, value: Tensor, upstream: Tensor, **arrays: Tensor) -> tuple[Tensor, ...]:
+        own = {"query": query, "key": key, "value": value, **arrays}
+        call = functools.partial(function, query, key, value, **arrays)
+        return pull_back(call, tuple(own[name] for name in sources), upstream)
+
+    return _where_the_query_is(both) if mode is None else compile(both, mode)
+
+
+def pull_back(call: Callable[[], Tensor], sources: tuple[Tensor, ...], upstream: Tensor) -> tuple[Tensor, ...]:
+    """The gradient of what `call` returns, from a tape that watches the sources."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        output = call()
+    return (output, *tape.gradient(output, sources, output_gradients=upstream))
 
 
 def _where_the_query_is(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,6 +145,11 @@ def _own(function: Callable[..., Any]) -> Any:
     return function if hasattr(function, "get_concrete_function") else getattr(function, "__wrapped__", function)
 
 
+def _products(prepared: Prepared) -> int:
+    """Matrix products of the textbook form: two forward, and two more for each of them backward."""
+    return 6 if prepared.sources else 2
+
+
 def _prove_ops(prepared: Prepared) -> str:
     """The types of the ops that a call consists of, from a trace of the same function: two products and a softmax."""
     function = _own(prepared.function)
@@ -135,8 +159,9 @@ def _prove_ops(prepared: Prepared) -> str:
     counts = Counter(op.type for op in graph.get_operations())
     found = {name: counts[name] for name in ("BatchMatMulV2", "Einsum", "Softmax") if counts[name]}
     told = ", ".join(f"{name} x{count}" for name, count in found.items())
-    if found.pop("Softmax", 0) != 1 or sum(found.values()) != 2:
-        raise KernelMismatch(f"expected two matrix products and one Softmax, got {told or 'none of them'}")
+    products = _products(prepared)
+    if found.pop("Softmax", 0) != 1 or sum(found.values()) != products:
+        raise KernelMismatch(f"expected {products} matrix products and one Softmax, got {told or 'none of them'}")
     return f"{mode}: {told}"
 
 
@@ -149,8 +174,9 @@ def _prove_xla(prepared: Prepared) -> str:
     marked = function.get_concrete_function(*prepared.arguments, **prepared.keywords).function_def
     dots, exponentials = hlo.count(" dot("), hlo.count(" exponential(")
     told = f"dot x{dots}, exponential x{exponentials}"
-    if not marked.attr["_XlaMustCompile"].b or (dots, exponentials) != (2, 1):
-        raise KernelMismatch(f"expected HLO with two dots and one exponential, compiled by XLA, got {told}")
+    products = _products(prepared)
+    if not marked.attr["_XlaMustCompile"].b or (dots, exponentials) != (products, 1):
+        raise KernelMismatch(f"expected HLO with {products} dots and one exponential, compiled by XLA, got {told}")
     return f"XLA: {told}"
 
 

@@ -11,8 +11,8 @@ import os
 import re
 import types
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,10 +61,11 @@ def dtype_of(array: Tensor) -> str:
     return str(array.dtype).removeprefix("torch.")
 
 
-def barrier(output: Tensor) -> None:
+def barrier(output: Tensor | tuple[Tensor, ...]) -> None:
     """On the CPU torch has computed when it returns; CUDA only has it in its queue."""
-    if output.is_cuda:
-        torch.cuda.synchronize(output.device)
+    first = output[0] if isinstance(output, tuple) else output
+    if first.is_cuda:
+        torch.cuda.synchronize(first.device)
 
 
 def compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
@@ -95,6 +96,26 @@ def _require_compiler() -> None:
         cpp_builder.get_cpp_compiler()
     except exc.InvalidCxxCompiler as error:
         raise Unsupported("torch.compile needs a C++ compiler and finds none (set CXX, or install g++)") from error
+
+
+def differentiate(function: Callable[..., Any], mode: str | None, sources: tuple[str, ...]) -> Callable[..., Any]:
+    """Forward under autograd, then backward. Compiled, both graphs are inductor's: the first call traces them together."""
+    forward = function if mode is None else compile(function, mode)
+
+    def both(query: Tensor, key: Tensor, value: Tensor, upstream: Tensor, **arrays: Tensor) -> tuple[Tensor, ...]:
+        own = {"query": query, "key": key, "value": value, **arrays}
+        call = functools.partial(forward, query, key, value, **arrays)
+        return pull_back(call, tuple(own[name] for name in sources), upstream)
+
+    return both
+
+
+def pull_back(call: Callable[[], Tensor], sources: tuple[Tensor, ...], upstream: Tensor) -> tuple[Tensor, ...]:
+    """torch.autograd.grad of what `call` returns."""
+    for source in sources:
+        source.requires_grad_()
+    output = call()
+    return (output.detach(), *torch.autograd.grad(output, sources, upstream))
 
 
 def settings() -> dict[str, str]:
@@ -209,12 +230,17 @@ def _refusal(*arrays: Tensor, **options: Any) -> str:
         torch.nn.functional.scaled_dot_product_attention(*arrays, **options)
     reasons = [str(warning.message).partition(" (Triggered")[0] for warning in told]
     own = [reason for reason in reasons if "not used because" not in reason and "disabled" not in reason]
+    if options["attn_mask"] is not None and options["attn_mask"].requires_grad:
+        own.append("this kernel gives no gradient of a bias")  # on the CPU torch does not say why
     return "; ".join(own) or "torch has no kernel of this kind for this problem"
 
 
-def _only(backend: str) -> AbstractContextManager[Any]:
-    """A context in which scaled_dot_product_attention has one kernel to choose from."""
-    return torch.nn.attention.sdpa_kernel(getattr(torch.nn.attention.SDPBackend, backend))
+@contextmanager
+def _only(backend: str) -> Iterator[None]:
+    """A context in which scaled_dot_product_attention has one kernel to choose from; why it cannot is told in _refusal."""
+    with warnings.catch_warnings(), torch.nn.attention.sdpa_kernel(getattr(torch.nn.attention.SDPBackend, backend)):
+        warnings.filterwarnings("ignore", message=".*kernel not used because")
+        yield
 
 
 def _prove_sdpa(backend: str, operator: str, prepared: Prepared) -> str:
@@ -285,7 +311,16 @@ def flex(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable
     problem = (shapes, query.dtype, query.device, softcap, asked.scale, asked.causal, asked.window)
     mod = None if softcap is None and bias is None else score_mod
     options = {"score_mod": mod, "block_mask": block_mask, "scale": asked.scale, "enable_gqa": key.shape[1] != N}
-    return functools.partial(_compiled_flex(problem), query, key, value, **options)
+    call = functools.partial(_compiled_flex(problem), query, key, value, **options)
+    if query.is_cuda:
+        return call
+
+    def on_cpu() -> Tensor:
+        if query.requires_grad:
+            raise Unsupported("FlexAttention has no backward pass on the CPU")
+        return call()
+
+    return on_cpu
 
 
 @functools.cache

@@ -17,6 +17,7 @@ def validate(
     mask: Any = None,
     bias: Any = None,
     kv_lengths: Any = None,
+    upstream: Any = None,
     dtype: str | None = None,
 ) -> Inputs:
     """The checked arrays as Inputs. Nothing is copied unless bfloat16 has to be held in float32.
@@ -47,6 +48,7 @@ def validate(
         mask=_mask(mask, shape),
         bias=_bias(bias, shape, arrays["query"].dtype),
         kv_lengths=_kv_lengths(kv_lengths, shape),
+        upstream=_upstream(upstream, shape, arrays["query"].dtype),
     )
 
 
@@ -92,6 +94,18 @@ def _bias(given: Any, shape: Shape, dtype: np.dtype[Any]) -> np.ndarray | None:
         raise InvalidProblem(f"bias has dtype {bias.dtype.name}, expected {dtype.name} as query has")
     _broadcastable("bias", bias, shape)
     return bias.astype(np.float32) if dtype.name == "bfloat16" else bias
+
+
+def _upstream(given: Any, shape: Shape, dtype: np.dtype[Any]) -> np.ndarray | None:
+    if given is None:
+        return None
+    upstream = _array("upstream", given)
+    if upstream.dtype != dtype:
+        raise InvalidProblem(f"upstream has dtype {upstream.dtype.name}, expected {dtype.name} as query has")
+    full = (shape.B, shape.T, shape.N, shape.V)
+    if upstream.shape != full:
+        raise InvalidProblem(f"upstream has shape {upstream.shape}, expected that of the output, (B,T,N,V) = {full}")
+    return upstream.astype(np.float32) if dtype.name == "bfloat16" else upstream
 
 
 def _kv_lengths(given: Any, shape: Shape) -> np.ndarray | None:

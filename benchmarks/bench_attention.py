@@ -20,7 +20,7 @@ import pytest
 
 import backends
 from backends import registry
-from backends.accuracy import expect
+from backends.backward import expect_all
 from backends.interface import KernelMismatch
 from backends.plugins import installed_plugins
 from benchmarks import inputs as seeded
@@ -89,14 +89,14 @@ def _implementations(patterns: list[str], plugins: list[str]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=2)
-def _problem(suite: str, name: str, seed: int) -> tuple[Case, Inputs, Expected]:
+def _problem(suite: str, name: str, seed: int) -> tuple[Case, Inputs, dict[str, Expected]]:
     """A case with its inputs and its oracle; the two that are remembered serve all implementations of a case."""
     case = next(case for case in suites.load(suite) if case.name == name)
     inputs = seeded.make(case, seed)
-    return case, inputs, expect(inputs, case.semantics)
+    return case, inputs, expect_all(inputs, case.semantics)
 
 
-def _checked(case: Case, implementation: str, inputs: Inputs, expected: Expected) -> Cell:
+def _checked(case: Case, implementation: str, inputs: Inputs, expected: dict[str, Expected]) -> Cell:
     """A cell that gave the right answer; anything else ends the test before a clock runs."""
     chosen = registry.implementations()[implementation]
     try:
@@ -112,13 +112,13 @@ def _checked(case: Case, implementation: str, inputs: Inputs, expected: Expected
 
 def _described(cell: Cell) -> dict[str, Any]:
     """The cell in the words of summary.csv: `compare` reads them, and so can others."""
-    settings = cell.framework.settings()
+    settings, described = cell.framework.settings(), describe(cell.case)
     return {
         "framework": cell.implementation.framework,
         "implementation": cell.implementation.id,
         "device": cell.device,
-        "pass": "forward",
-        **describe(cell.case),
+        "pass": described.pop("pass_"),
+        **described,
         "error_over_bound": cell.judgement.error_over_bound,
         "threads": settings.get("threads", ""),
         "layout": cell.implementation.layout,

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.problem import DTYPES, InvalidProblem, Semantics, Shape
+from backends.problem import DTYPES, PASSES, InvalidProblem, Semantics, Shape
 
 MASKS = ("random", "documents", "prefix")
 BIASES = ("random", "alibi")
@@ -29,10 +29,14 @@ class Case:
     """One length per batch element."""
     source: str = ""
     """Where the shape comes from."""
+    pass_: str = "forward"  # noqa: S105 - the pass of a problem, not a password
+    """One of PASSES. The inputs of both are the same; the second has an upstream gradient beside them."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InvalidProblem(f"dtype={self.dtype!r}, expected one of {', '.join(DTYPES)}")
+        if self.pass_ not in PASSES:
+            raise InvalidProblem(f"pass={self.pass_!r}, expected one of {', '.join(PASSES)}")
         for name, value, known in (("mask", self.mask, MASKS), ("bias", self.bias, BIASES)):
             if value is not None and value not in known:
                 raise InvalidProblem(f"{name}={value!r}, expected one of {', '.join(known)}")
@@ -41,6 +45,11 @@ class Case:
                 raise InvalidProblem(f"{len(self.kv_lengths)} kv_lengths, expected one for each of B = {self.shape.B}")
             if not all(0 <= length <= self.shape.S for length in self.kv_lengths):
                 raise InvalidProblem(f"kv_lengths={self.kv_lengths}, expected 0 to S = {self.shape.S}")
+
+    @property
+    def backward(self) -> bool:
+        """Whether the gradients belong to it."""
+        return self.pass_ == PASSES[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a worker's message or a run folder."""

@@ -12,7 +12,10 @@ from benchmarks.cases import Case
 
 
 def make(case: Case, seed: int) -> Inputs:
-    """Query, key and value from N(0,1), rounded to the case's dtype, with the mask, bias and lengths that it names."""
+    """Query, key and value from N(0,1), rounded to the case's dtype, with the mask, bias and lengths that it names.
+
+    For a backward pass the upstream gradient is from N(0,1) too.
+    """
     rng = np.random.default_rng([seed, zlib.crc32(case.name.encode())])
     shape = case.shape
     wide = np.float64 if case.dtype == "float64" else np.float32
@@ -30,7 +33,9 @@ def make(case: Case, seed: int) -> Inputs:
         bias = round_to(_alibi(shape).astype(wide), case.dtype)
     mask = None if case.mask is None else _mask(case.mask, shape, rng)
     lengths = None if case.kv_lengths is None else np.array(case.kv_lengths, np.int32)
-    return Inputs(query, key, value, case.dtype, mask=mask, bias=bias, kv_lengths=lengths)
+    # Last, so that all else is the same in both passes.
+    upstream = normal(shape.B, shape.T, shape.N, shape.V) if case.backward else None
+    return Inputs(query, key, value, case.dtype, mask=mask, bias=bias, kv_lengths=lengths, upstream=upstream)
 
 
 def _alibi(shape: Shape) -> np.ndarray:

@@ -15,7 +15,6 @@ from benchmarks.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PASSES = ("forward",)
 DEVICES = ("cpu", "cuda")
 
 

@@ -71,7 +71,8 @@ class Record:
     reason: str = ""
     """Why the status is not ok, in one line."""
     median_s: float | None = None
-    """Median over all blocks of the seconds per call; on one CPU each at the core speed of quiet moments: see core_speed."""
+    """Seconds per call: the median over the blocks of each process, then the geometric mean over the processes; on one CPU
+    each block at the core speed of quiet moments: see core_speed."""
     ci_low_s: float | None = None
     ci_high_s: float | None = None
     """95 % interval of the median, over processes and blocks."""
@@ -144,6 +145,7 @@ def describe(case: Case) -> dict[str, Any]:
     return {
         "case": case.name,
         "dtype": case.dtype,
+        "pass_": case.pass_,
         **dataclasses.asdict(case.shape),
         "causal": semantics.causal or "",
         "window": window,

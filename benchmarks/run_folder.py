@@ -20,7 +20,7 @@ from benchmarks.plan import Plan
 from benchmarks.records import to_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from benchmarks.records import Record
 
@@ -120,7 +120,7 @@ class RunFolder:
 
     def write_results(self, records: Sequence[Record], state: State) -> None:
         """summary.csv and samples.csv."""
-        self._write("samples.csv", samples_csv(state))
+        self._write("samples.csv", samples_csv(state, {r.case: r.pass_ for r in records}))
         self._write("summary.csv", to_csv(records))
 
     def _write(self, name: str, text: str) -> None:
@@ -129,14 +129,17 @@ class RunFolder:
         part.replace(self.path / name)
 
 
-def samples_csv(state: State) -> str:
-    """Every block: which cell, which process, when in the order of turns, how many calls, how many seconds."""
+def samples_csv(state: State, passes: Mapping[str, str]) -> str:
+    """Every block: which cell, which process, when in the order of turns, how many calls, how many seconds.
+
+    `passes`: case -> its pass.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(SAMPLE_COLUMNS)
     for cell, known in state.cells.items():
         for process, blocks in sorted(known.blocks.items()):
             for block, order, calls, seconds, canary_s in blocks:
-                place = (cell.case, cell.implementation, cell.device, "forward", process, block, order, calls)
+                place = (cell.case, cell.implementation, cell.device, passes[cell.case], process, block, order, calls)
                 writer.writerow([*place, f"{seconds:.9g}", f"{canary_s:.9g}"])
     return out.getvalue()

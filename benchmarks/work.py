@@ -16,14 +16,18 @@ ITEMSIZE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Of one forward pass."""
+    """Of one call, in the case's pass."""
 
     flops: int
-    """2 (H + V) for each visible pair of query and key: a multiply-add in each of the two products. No softmax."""
+    """2 (H + V) for each visible pair of query and key: a multiply-add in each of the two products. No softmax. Forward and
+    backward: 3 times that, for the way back has four products; what is computed a second time does not count.
+    """
     flops_conventional: int
-    """2 (H + V) B N T S, halved where causal (flash-attention, benchmarks/benchmark_flash_attention.py)."""
+    """2 (H + V) B N T S, halved where causal, 3.5 times that forward and backward: its way back has a fifth product (flash-
+    attention, benchmarks/benchmark_flash_attention.py).
+    """
     bytes: int
-    """Query, key, value, mask, bias and output, each once."""
+    """Query, key, value, mask, bias and output, each once; forward and backward all but the mask a second time."""
 
 
 def count(case: Case, inputs: Inputs) -> Work:
@@ -34,6 +38,9 @@ def count(case: Case, inputs: Inputs) -> Work:
     conventional = per_pair * shape.B * shape.N * shape.T * shape.S
     item = ITEMSIZE[case.dtype]
     moved = item * (inputs.query.size + inputs.key.size + inputs.value.size + shape.B * shape.T * shape.N * shape.V)
-    moved += 0 if inputs.mask is None else inputs.mask.size
     moved += 0 if inputs.bias is None else item * inputs.bias.size
-    return Work(per_pair * pairs, conventional // 2 if case.semantics.causal else conventional, moved)
+    conventional = conventional // 2 if case.semantics.causal else conventional
+    exact = per_pair * pairs
+    if inputs.upstream is not None:
+        exact, conventional, moved = 3 * exact, conventional * 7 // 2, 2 * moved
+    return Work(exact, conventional, moved + (0 if inputs.mask is None else inputs.mask.size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from backends import execution, registry
-from backends.accuracy import ILL_CONDITIONED, expect, judge, round_to
+from backends import backward, execution, registry
+from backends.accuracy import ILL_CONDITIONED, expect, judge, judge_all, round_to
 from backends.interface import Implementation, Unsupported
 from backends.problem import Inputs, Semantics
 
@@ -120,7 +121,7 @@ def prepare(id: str, problem: Problem) -> tuple[Any, Any, execution.Prepared]:
 def run(id: str, problem: Problem) -> tuple[np.ndarray, str]:
     """The output in NumPy and the dtype that the framework gave it."""
     chosen, framework, prepared = prepare(id, problem)
-    return execution.run(chosen, framework, prepared, problem.inputs.shape.N)
+    return execution.run(chosen, framework, prepared, problem.inputs)["output"]
 
 
 def implementation(id: str) -> Implementation:
@@ -150,6 +151,38 @@ def hold(id: str, problem: Problem) -> str:
     assert verdict.correct, verdict.reason
     if id.startswith("numpy/") and dtype == "float64":
         assert verdict.max_abs_error <= 1e-12
+    return "accepted"
+
+
+def with_upstream(problem: Problem, seed: int = 7) -> Problem:
+    """The same problem with a gradient from N(0,1) that arrives at the output."""
+    inputs, shape = problem.inputs, problem.inputs.shape
+    rng = np.random.default_rng(seed)
+    wide = np.float64 if inputs.dtype == "float64" else np.float32
+    upstream = rng.standard_normal((shape.B, shape.T, shape.N, shape.V)).astype(wide)
+    given = dataclasses.replace(inputs, upstream=round_to(upstream, inputs.dtype))
+    return Problem(given, problem.semantics, problem.made_from)
+
+
+def hold_gradients(id: str, problem: Problem) -> str:
+    """Run forward and backward and hold all of it to the oracle; "accepted", or why there was nothing to hold."""
+    chosen, inputs = implementation(id), problem.inputs
+    framework = registry.load(chosen.framework)
+    arrays = {name: getattr(inputs, name) for name in ("query", "key", "value", "upstream", *inputs.extras())}
+    copies = {name: array.copy() for name, array in arrays.items()}
+    try:
+        prepared = execution.prepare(chosen, framework, inputs, problem.semantics)
+        found = execution.run(chosen, framework, prepared, inputs)
+    except Unsupported as refusal:
+        return "refused" if str(refusal).strip() else "refused without a reason"
+    finally:
+        for name, array in arrays.items():
+            assert np.array_equal(array, copies[name]), f"{name} was modified"
+    expected, claims = backward.expect_all(inputs, problem.semantics), chosen.roundoffs(inputs.dtype)
+    if expected["output"].score_error(claims) > ILL_CONDITIONED:
+        return "ill-conditioned"
+    verdict = judge_all(found, inputs.dtype, expected, claims)
+    assert verdict.correct, verdict.reason
     return "accepted"
 
 

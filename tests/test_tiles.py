@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from backends import numpy_backend
-from tests.helpers import Problem, hold, make_problem, problems
+from backends import numpy_backend, numpy_blocked
+from tests.helpers import Problem, hold, hold_gradients, make_problem, problems, with_upstream
 
 
 @pytest.mark.parametrize(("query_tile", "key_tile"), [(1, 1), (4, 3), (7, 64), (64, 7)])
@@ -18,14 +18,15 @@ def test_numpy_blocked_with_small_tiles(
     monkeypatch: pytest.MonkeyPatch, query_tile: int, key_tile: int, threads: int
 ) -> None:
     """Tiles of any size, on one thread or several, are right on any problem."""
-    monkeypatch.setattr(numpy_backend, "QUERY_TILE", query_tile)
-    monkeypatch.setattr(numpy_backend, "KEY_TILE", key_tile)
-    monkeypatch.setattr(numpy_backend, "_threads", lambda: threads)
+    monkeypatch.setattr(numpy_blocked, "QUERY_TILE", query_tile)
+    monkeypatch.setattr(numpy_blocked, "KEY_TILE", key_tile)
+    monkeypatch.setattr(numpy_blocked, "threads", lambda: threads)
 
     @settings(max_examples=25)
     @given(problems(dtypes=numpy_backend.DTYPES, longest=20))
     def holds(problem: Problem) -> None:
         assert hold("numpy/blocked", problem) != "refused"
+        assert hold_gradients("numpy/blocked", with_upstream(problem)) != "refused"
 
     holds()
 

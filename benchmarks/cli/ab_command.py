@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cli.options import Format, resolve_cpus, resolve_plugins
+from benchmarks.cli.options import Format, in_pass, resolve_cpus, resolve_plugins
 from benchmarks.cli.verdict_output import check_suffixes, print_comparison, save_comparison
 from benchmarks.comparison.thresholds import asked_thresholds
 from benchmarks.comparison.verdicts import Exit
@@ -52,6 +52,7 @@ class LiveRequest:
     suite: str
     cases: list[str]
     own_case: Case | None
+    pass_: str | None
     implementations: list[str]
     frameworks: list[str]
     device: str
@@ -127,7 +128,7 @@ def _plan(request: LiveRequest) -> Iterator[LivePlan]:
     if request.own_case is not None and request.cases:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
     own = request.own_case
-    cases = select_cases(request.suite, request.cases) if own is None else (own,)
+    cases = in_pass(select_cases(request.suite, request.cases) if own is None else (own,), request.pass_)
     plugins, plugged = resolve_plugins(request.plugins)
     pairs, asked = _pairs(request, cases, plugged)
     if not any(side.python for side in (request.a, request.b)):

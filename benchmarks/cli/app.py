@@ -55,7 +55,7 @@ def run(
     implementation: o.ImplementationGlob = None,
     framework: o.FrameworkName = None,
     device: o.Device = "cpu",
-    pass_: o.Pass = "forward",  # noqa: S107 - the pass, not a password
+    pass_: o.Pass = None,
     plugin: o.Plugin = None,
     out: o.Out = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the unfinished run in this folder.")] = None,
@@ -88,11 +88,10 @@ def run(
         shape, dtype=dtype, causal=causal, window=window, softcap=softcap, scale=scale, mask=mask, bias=bias,
         kv_lengths=kv_lengths,
     )  # fmt: skip
-    o.check_pass(pass_)
     request = RunRequest(
-        suite=suite, cases=case or [], own_case=own, implementations=implementation or [], frameworks=framework or [],
-        device=device, plugins=plugin, out=out, resume=resume, format=format, quiet=quiet, cpus=cpus, processes=processes,
-        blocks=blocks, block_s=block_ms / 1000, time_limit_s=time_limit, seed=seed,
+        suite=suite, cases=case or [], own_case=own, pass_=pass_, implementations=implementation or [],
+        frameworks=framework or [], device=device, plugins=plugin, out=out, resume=resume, format=format, quiet=quiet,
+        cpus=cpus, processes=processes, blocks=blocks, block_s=block_ms / 1000, time_limit_s=time_limit, seed=seed,
     )  # fmt: skip
     raise typer.Exit(run_suite(request))
 
@@ -141,6 +140,7 @@ def ab(
     implementation: o.ImplementationGlob = None,
     framework: o.FrameworkName = None,
     device: o.Device = "cpu",
+    pass_: o.Pass = None,
     plugin: o.Plugin = None,
     a_implementation: Annotated[str | None, typer.Option(help="Side A runs this implementation.")] = None,
     b_implementation: Annotated[str | None, typer.Option(help="Side B runs this implementation.")] = None,
@@ -187,8 +187,8 @@ def ab(
         shape, dtype=dtype, causal=causal, window=None, softcap=None, scale=None, mask=None, bias=None, kv_lengths=None
     )
     request = LiveRequest(
-        suite=suite, cases=case or [], own_case=own, implementations=implementation or [], frameworks=framework or [],
-        device=device, plugins=plugin,
+        suite=suite, cases=case or [], own_case=own, pass_=pass_, implementations=implementation or [],
+        frameworks=framework or [], device=device, plugins=plugin,
         a=SideRequest(implementation=a_implementation, python=a_python, revision=a_rev, variables=a_env or []),
         b=SideRequest(implementation=b_implementation, python=b_python, revision=b_rev, variables=b_env or []),
         threshold=threshold, floor=floor, overrides=thresholds, alpha=alpha, budget_s=budget, epochs=epochs,

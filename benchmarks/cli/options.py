@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.cases import Case
 
 
@@ -33,7 +35,9 @@ FrameworkName = Annotated[
     list[str] | None, typer.Option("--framework", help="Only this framework, which must load. May be repeated.")
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Pass = Annotated[str, typer.Option("--pass", help="forward.")]
+Pass = Annotated[
+    str | None, typer.Option("--pass", help="forward or forward_backward; default what the suite says, mostly forward.")
+]
 Plugin = Annotated[
     list[Path] | None, typer.Option(help="A Python file with implementations of your own. May be repeated.")
 ]
@@ -155,13 +159,16 @@ def resolve_cpus(text: str | None) -> tuple[int, ...]:
     return tuple(sorted(set(numbers)))
 
 
-def check_pass(name: str) -> None:
-    """UsageError for a pass that is not there."""
-    from benchmarks.errors import UsageError
-    from benchmarks.plan import PASSES
+def in_pass(cases: Sequence[Case], name: str | None) -> tuple[Case, ...]:
+    """The same problems in the pass that was asked for, or each in its own. UsageError for one that is not there."""
+    import dataclasses
 
-    if name not in PASSES:
+    from backends.problem import PASSES
+    from benchmarks.errors import UsageError
+
+    if name is not None and name not in PASSES:
         raise UsageError(f"unknown pass {name!r}, expected one of {', '.join(PASSES)}")
+    return tuple(case if name is None else dataclasses.replace(case, pass_=name) for case in cases)
 
 
 def resolve_plugins(paths: list[Path] | None) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import suites
-from benchmarks.cli.options import Format, resolve_cpus, resolve_plugins
+from benchmarks.cli.options import Format, in_pass, resolve_cpus, resolve_plugins
 from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.harness.state import State
@@ -39,6 +39,7 @@ class RunRequest:
     suite: str
     cases: list[str]
     own_case: Case | None
+    pass_: str | None
     implementations: list[str]
     frameworks: list[str]
     device: str
@@ -97,7 +98,7 @@ def _plan(request: RunRequest) -> Plan:
     if request.own_case is not None and request.cases:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
     own = request.own_case
-    cases = select_cases(request.suite, request.cases) if own is None else (own,)
+    cases = in_pass(select_cases(request.suite, request.cases) if own is None else (own,), request.pass_)
     plugins, plugged = resolve_plugins(request.plugins)
     chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged)
     check_installed(asked)

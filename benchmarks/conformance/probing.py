@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from backends import execution
-from backends.accuracy import expect, judge
+from backends.accuracy import judge_all
+from backends.backward import expect_all
 from backends.interface import Framework, Implementation, Unsupported
 from backends.problem import Inputs
 from backends.visibility import visible
@@ -90,7 +91,7 @@ def _try(
 ) -> tuple[str, float]:
     """Why the output is wrong (empty if right), and its error over the bound."""
     inputs = seeded.make(case, seed=0)
-    expected = expect(inputs, case.semantics)
+    expected = expect_all(inputs, case.semantics)
     if probe.poison:
         inputs = _poisoned(inputs, case, probe.poison)
     if not probe.topic:
@@ -100,10 +101,8 @@ def _try(
     prepared = execution.prepare(
         implementation, framework, inputs, case.semantics, device, probe_deviations=bool(probe.topic)
     )
-    out, dtype = execution.run(implementation, framework, prepared, inputs.shape.N)
-    if dtype != inputs.dtype:
-        return f"output is {dtype}, expected {inputs.dtype}", float("inf")
-    judgement = judge(out, dtype, expected, implementation.roundoffs(dtype))
+    found = execution.run(implementation, framework, prepared, inputs)
+    judgement = judge_all(found, inputs.dtype, expected, implementation.roundoffs(inputs.dtype))
     return judgement.reason, judgement.error_over_bound
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from backends import execution
-from backends.accuracy import Expected, Judgement, judge
+from backends.accuracy import Expected, Judgement, judge_all
 from backends.interface import Framework, Implementation, Prepared
-from backends.layout import from_layout
 from backends.problem import Inputs
 from benchmarks.cases import Case
 from benchmarks.harness.canary import Canary
@@ -63,7 +60,7 @@ class Cell:
         framework: Framework,
         device: str,
         inputs: Inputs,
-        expected: Expected,
+        expected: Mapping[str, Expected],
         known: tuple[str, float] | None = None,
     ) -> Cell:
         """Set up, call once on the clock, judge, prove the kernel. Raises Unsupported, Incorrect, KernelMismatch.
@@ -76,7 +73,7 @@ class Cell:
             output = prepared.call()
             framework.barrier(output)
             first_call_s = time.perf_counter() - start
-        judgement = _judge(implementation, framework, output, inputs, expected)
+        judgement = _judge(implementation, framework, prepared, output, inputs, expected)
         cell = cls(case, implementation, framework, device, prepared, first_call_s, judgement)
         if known is not None:
             cell.kernel, cell.per_call_s = known
@@ -112,38 +109,39 @@ class Cell:
             self.slowed = (slowdown, ExtraWork(lambda: self.framework.barrier(self.prepared.call()), slowdown))
         return self.slowed[1]
 
-    def recheck(self, inputs: Inputs, expected: Expected, fresh: Inputs, fresh_expected: Expected) -> None:
+    def recheck(
+        self,
+        inputs: Inputs,
+        expected: Mapping[str, Expected],
+        fresh: Inputs,
+        fresh_expected: Mapping[str, Expected],
+    ) -> None:
         """After the clock: still right on the same inputs (were they modified?) and on fresh ones (was a result kept?)."""
-        again = self._output(self.prepared)
-        _judge(self.implementation, self.framework, again, inputs, expected, "after timing: ")
+        self._hold(self.prepared, inputs, expected, "after timing: ")
         prepared = execution.prepare(
             self.implementation, self.framework, fresh, self.case.semantics, self.device, reuse=self.prepared
         )
-        output = self._output(prepared)
-        _judge(self.implementation, self.framework, output, fresh, fresh_expected, "after timing, on fresh inputs: ")
+        self._hold(prepared, fresh, fresh_expected, "after timing, on fresh inputs: ")
 
-    def _output(self, prepared: Prepared) -> Any:
+    def _hold(self, prepared: Prepared, inputs: Inputs, expected: Mapping[str, Expected], when: str) -> None:
         with self.implementation.context():
             output = prepared.call()
             self.framework.barrier(output)
-        return output
+        _judge(self.implementation, self.framework, prepared, output, inputs, expected, when)
 
 
 def _judge(
     implementation: Implementation,
     framework: Framework,
+    prepared: Prepared,
     output: Any,
     inputs: Inputs,
-    expected: Expected,
+    expected: Mapping[str, Expected],
     when: str = "",
 ) -> Judgement:
-    """Judge a native output; raise Incorrect with the reason."""
-    dtype = framework.dtype_of(output)
-    if dtype != inputs.dtype:
-        raise Incorrect(f"{when}output is {dtype}, expected {inputs.dtype}")
-    array: np.ndarray = framework.to_numpy(output)
-    out = from_layout(array, implementation.layout, inputs.shape.N)
-    judgement = judge(out, dtype, expected, implementation.roundoffs(dtype))
+    """Judge what a call returned; raise Incorrect with the reason."""
+    found = execution.results(implementation, framework, prepared, output, inputs)
+    judgement = judge_all(found, inputs.dtype, expected, implementation.roundoffs(inputs.dtype))
     if not judgement.correct:
         raise Incorrect(when + judgement.reason)
     return judgement

@@ -88,7 +88,7 @@ class Server:
         self._framework: Framework | None = None
         self._cells: dict[str, Cell] = {}
         self._inputs: dict[tuple[str, int], Inputs] = {}
-        self._expected: dict[str, Expected] = {}
+        self._expected: dict[str, dict[str, Expected]] = {}
         self._canary = Canary()
 
     def hello(self) -> Message:
@@ -204,7 +204,7 @@ class Server:
 
         return _remember(self._inputs, (case.name, seed), lambda: inputs.make(case, seed))
 
-    def _expected_of(self, file: str) -> Expected:
+    def _expected_of(self, file: str) -> dict[str, Expected]:
         return _remember(self._expected, file, lambda: oracle.read(Path(file)))
 
 

@@ -94,17 +94,18 @@ def to_comparison(plan: LivePlan, state: LiveState, verdicts: dict[Pair, tuple[C
     used = max((len(known.turns) for known in state.pairs.values()), default=0)
     if 0 < used < FEWEST_EPOCHS:
         notes.append(f"{used} pairs of processes are too few for a verdict; --epochs {FEWEST_EPOCHS} or more")
+    passes = {case.name: case.pass_ for case in plan.cases}
     return Comparison(
         a=plan.a.label,
         b=plan.b.label,
         threshold=plan.thresholds.usual.relative,
         alpha=plan.alpha,
-        cells=tuple(_cell(pair, state, verdicts) for pair in plan.pairs),
+        cells=tuple(_cell(pair, passes[pair.case], state, verdicts) for pair in plan.pairs),
         notes=tuple(notes),
     )
 
 
-def _cell(pair: Pair, state: LiveState, verdicts: dict[Pair, tuple[Change, Verdict]]) -> CellComparison:
+def _cell(pair: Pair, pass_: str, state: LiveState, verdicts: dict[Pair, tuple[Change, Verdict]]) -> CellComparison:
     known = state.pairs[pair]
     change, verdict = verdicts.get(pair, (None, None))
     timed = bool(known.turns) and not known.failures
@@ -112,7 +113,7 @@ def _cell(pair: Pair, state: LiveState, verdicts: dict[Pair, tuple[Change, Verdi
         case=pair.case,
         implementation=pair.name,
         device=pair.device,
-        pass_="forward",  # noqa: S106 - the pass, not a password
+        pass_=pass_,
         a_s=known.median_s("A") if timed else None,
         b_s=known.median_s("B") if timed else None,
         change=change if timed else None,

@@ -34,6 +34,8 @@ def harmless(text: str) -> str:
 def shape_words(row: dict[str, object]) -> str:
     """B1 T128 S128 N8 K8 H64 V64 float32 causal=top_left ...: what a case asks, on one line."""
     words = [f"{letter}{row[letter]}" for letter in "BTSNKHV"] + [str(row["dtype"])]
+    if row.get("pass_", "forward") != "forward":
+        words.append("forward and backward")
     names = ("causal", "window", "softcap", "scale", "mask", "bias", "kv_lengths")
     words += [f"{name}={str(row[name]).replace(' ', ',')}" for name in names if row.get(name) not in ("", None)]
     return " ".join(words)

@@ -1,0 +1,175 @@
+"""The backward pass: the oracle's gradients against differences and autograd, and every implementation against the oracle."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import backends
+from backends import backward, execution, reference, registry
+from backends.interface import Unsupported
+from backends.problem import InvalidProblem
+from backends.visibility import visible
+from tests.helpers import Problem, hold_gradients, implementation, make_problem, problems, with_upstream
+
+ORACLE_PROBLEMS = (
+    make_problem(1, B=1, T=3, S=4, N=2, K=1, H=3, V=2),
+    make_problem(2, B=1, T=4, S=4, N=2, K=2, H=3, causal="top_left", bias=(2, 4, 4), softcap=1.5),
+    make_problem(3, B=2, T=3, S=5, N=2, K=1, H=3, causal="bottom_right", window=(2, 0), bias=(2, 1, 3, 1), scale=-0.4),
+    make_problem(4, B=2, T=2, S=3, N=1, K=1, H=2, kv_lengths=(3, 0), mask=(2, 3), bias=()),
+)
+
+
+@pytest.mark.parametrize("problem", [with_upstream(p) for p in ORACLE_PROBLEMS], ids=range(len(ORACLE_PROBLEMS)))
+def test_the_oracle_is_the_slope_of_its_own_output(problem: Problem) -> None:
+    """Central differences of sum(output * upstream), number by number."""
+    inputs, step = problem.inputs, 1e-5
+    found = backward.compute(inputs, problem.semantics)
+    assert set(found) == set(backward.wanted(inputs))
+
+    def loss(changed: Any) -> float:
+        return float((reference.compute(changed, problem.semantics)[0] * inputs.upstream).sum())
+
+    for name, gradient in found.items():
+        array = getattr(inputs, name)
+        for place in np.ndindex(array.shape):
+            moved = []
+            for sign in (1, -1):
+                copy = array.copy()
+                copy[place] += sign * step
+                moved.append(loss(dataclasses.replace(inputs, **{name: copy})))
+            assert gradient[place] == pytest.approx((moved[0] - moved[1]) / (2 * step), abs=1e-8), (name, place)
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems(longest=16), st.integers(0, 99))
+def test_the_oracle_agrees_with_float64_autograd_of_torch(problem: Problem, seed: int) -> None:
+    """An expression that shares no line with ours, differentiated by somebody else."""
+    torch = pytest.importorskip("torch", reason="torch differentiates here")
+    problem = with_upstream(problem, seed)
+    inputs, semantics, shape = problem.inputs, problem.semantics, problem.inputs.shape
+    full = (shape.B, shape.N, shape.T, shape.S)
+    seen = torch.tensor(np.broadcast_to(visible(inputs, semantics), full).copy())
+    q, k, v = (torch.tensor(a, requires_grad=True) for a in (inputs.query, inputs.key, inputs.value))
+    bias = None if inputs.bias is None else torch.tensor(inputs.bias, requires_grad=True)
+    each = torch.arange(shape.N) // (shape.N // shape.K)
+    scores = torch.einsum("btnh,bsnh->bnts", q, k[:, :, each]) * (
+        shape.H**-0.5 if semantics.scale is None else semantics.scale
+    )
+    if semantics.softcap is not None:
+        scores = semantics.softcap * torch.tanh(scores / semantics.softcap)
+    if bias is not None:
+        scores = scores + bias
+    sees = seen.any(-1, keepdim=True)
+    weights = torch.softmax(scores.masked_fill(~seen & sees, -torch.inf), -1) * sees
+    out = torch.einsum("bnts,bsnv->btnv", weights, v[:, :, each])
+    sources = {"query": q, "key": k, "value": v} | ({} if bias is None else {"bias": bias})
+    theirs = torch.autograd.grad(out, list(sources.values()), torch.tensor(inputs.upstream))
+    ours = backward.compute(inputs, semantics)
+    for name, gradient in zip(sources, theirs, strict=True):
+        np.testing.assert_allclose(ours[name], gradient.numpy(), rtol=1e-9, atol=1e-11, err_msg=name)
+
+
+SLOW = ("torch/naive-compile", "torch/flex")
+FEW = (
+    make_problem(1, dtype="float32", V=24, mask=(2, 1, 12, 20), hidden=0.3, bias=(4, 12, 20), kv_lengths=(20, 7)),
+    make_problem(2, dtype="float16", T=9, S=9, N=2, K=2, H=8, causal="bottom_right", window=(4, 1), softcap=20.0),
+)
+"""For those whose every problem takes a compiler seconds."""
+
+
+def test_any_gradient_is_right_within_the_bound_or_refused(cpu_id: str) -> None:
+    """Whatever the semantics: right gradients of query, key, value and bias, or Unsupported with a reason."""
+    chosen, outcomes = implementation(cpu_id), Counter[str]()
+    if cpu_id in SLOW:
+        outcomes.update(hold_gradients(cpu_id, with_upstream(problem)) for problem in FEW)
+    else:
+        examples = 30 if chosen.compile is None and chosen.framework != "jax" else 8
+
+        @settings(max_examples=examples, deadline=None)
+        @given(problems(dtypes=chosen.dtypes))
+        def holds(problem: Problem) -> None:
+            outcomes[hold_gradients(cpu_id, with_upstream(problem))] += 1
+
+        holds()
+    assert "refused without a reason" not in outcomes
+    plain = with_upstream(make_problem(dtype="float32", T=9, S=9, N=2, K=2, H=8))
+    refuses = isinstance(chosen.gradient, str) or cpu_id in REFUSED
+    assert hold_gradients(cpu_id, plain) == ("refused" if refuses else "accepted")
+    if cpu_id in REFUSED:
+        with pytest.raises(Unsupported, match=REFUSED[cpu_id]):
+            backends.gradients(**plain.arguments(), upstream=plain.inputs.upstream, implementation=cpu_id)
+
+
+REFUSED = {"torch/flex": "no backward pass on the CPU"}
+"""Implementations whose framework refuses every backward pass on the CPU, and why."""
+
+
+@pytest.mark.parametrize("id", ["torch/naive", "jax/naive", "tf_keras/attention"])
+def test_each_framework_s_own_autodiff_of_its_textbook_form_agrees(id: str) -> None:
+    """In float64, to eleven digits: the standard means the same thing backwards in every framework."""
+    pytest.importorskip({"tf_keras": "tensorflow"}.get(id.partition("/")[0], id.partition("/")[0]))
+    problem = with_upstream(make_problem(5, T=7, S=9, causal="top_left", bias=(4, 7, 9), softcap=3.0))
+    chosen = implementation(id)
+    framework = registry.load(chosen.framework)
+    found = execution.run(
+        chosen, framework, execution.prepare(chosen, framework, problem.inputs, problem.semantics), problem.inputs
+    )
+    for name, gradient in backward.compute(problem.inputs, problem.semantics).items():
+        np.testing.assert_allclose(found[name][0], gradient, rtol=1e-11, atol=1e-13, err_msg=name)
+
+
+def test_gradients_come_in_the_shapes_and_dtype_of_their_arrays() -> None:
+    """backends.gradients is attention and its way back, for NumPy's users."""
+    problem = with_upstream(make_problem(dtype="float32", bias=(1, 12, 20)))
+    arguments = problem.arguments() | {"upstream": problem.inputs.upstream}
+    found = backends.gradients(**arguments)
+    assert np.array_equal(found.output, backends.attention(**problem.arguments()))
+    for name in backward.NAMES:
+        own = getattr(found, name)
+        assert own.shape == arguments[name].shape
+        assert own.dtype == np.float32
+    assert backends.gradients(**{**arguments, "bias": None}).bias is None
+
+
+@pytest.mark.parametrize(("T", "S"), [(0, 4), (4, 0)])
+def test_no_queries_or_no_keys_have_gradients_of_zero(T: int, S: int) -> None:
+    problem = with_upstream(make_problem(T=T, S=S))
+    found = backends.gradients(**problem.arguments(), upstream=problem.inputs.upstream)
+    assert not found.key.any()
+    assert found.query.shape == problem.inputs.query.shape
+
+
+def test_an_upstream_gradient_of_another_shape_is_refused() -> None:
+    problem = make_problem()
+    with pytest.raises(InvalidProblem, match=r"upstream has shape \(2, 12, 4, 3\), expected .*\(2, 12, 4, 16\)"):
+        backends.gradients(**problem.arguments(), upstream=np.zeros((2, 12, 4, 3)))
+    with pytest.raises(InvalidProblem, match="upstream has dtype float32, expected float64"):
+        backends.gradients(**problem.arguments(), upstream=np.zeros((2, 12, 4, 16), np.float32))
+
+
+@pytest.mark.parametrize("id", ["numpy/naive", "numpy/blocked"])
+def test_hidden_nan_has_no_part_in_any_gradient(id: str) -> None:
+    """NaN in what is invisible leaves the gradients of everything else as they were."""
+    problem = with_upstream(make_problem(kv_lengths=(20, 7)))
+    clean = backends.gradients(**problem.arguments(), upstream=problem.inputs.upstream, implementation=id)
+    for name in ("key", "value"):
+        array = getattr(problem.inputs, name).copy()
+        array[1, 7:] = np.nan
+        arguments = problem.arguments() | {name: array, "upstream": problem.inputs.upstream}
+        for one, other in zip(clean, backends.gradients(**arguments, implementation=id), strict=True):
+            assert one is None or np.array_equal(one, other)
+
+
+@settings(max_examples=20, deadline=None)
+@given(problems())
+def test_the_log_sum_exp_of_numpy_is_the_oracle_s(problem: Problem) -> None:
+    for id in ("numpy/naive", "numpy/blocked"):
+        found = backends.log_sum_exp(**problem.arguments(), implementation=id)
+        np.testing.assert_allclose(found, backends.reference.log_sum_exp(**problem.arguments()), rtol=1e-12, atol=1e-12)

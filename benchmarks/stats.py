@@ -31,8 +31,10 @@ class Summary:
 def summarise(blocks: Mapping[int, Sequence[tuple[int, float]]]) -> Summary:
     """Summarise blocks (calls, seconds) by process.
 
-    The interval is a hierarchical percentile bootstrap of the median: processes are drawn, then blocks within each. With
-    the two or three processes of a run it is a lower bound on the uncertainty between processes; `ab` restarts more often.
+    The median is taken over the blocks of each process, then the geometric mean over the processes: where processes differ,
+    as they do by memory layout, the median of all blocks jumps from one to the other. The interval is a hierarchical
+    percentile bootstrap of it: processes are drawn, then blocks within each. With the two or three processes of a run it is
+    a lower bound on the uncertainty between processes; `ab` restarts more often.
     """
     per_call = [
         np.array([seconds / calls for calls, seconds in of_process]) for of_process in blocks.values() if of_process
@@ -40,7 +42,7 @@ def summarise(blocks: Mapping[int, Sequence[tuple[int, float]]]) -> Summary:
     pooled = np.concatenate(per_call)
     low, high = _interval(per_call)
     return Summary(
-        median_s=float(np.median(pooled)),
+        median_s=middle(per_call),
         ci_low_s=low,
         ci_high_s=high,
         min_s=float(pooled.min()),
@@ -52,18 +54,20 @@ def summarise(blocks: Mapping[int, Sequence[tuple[int, float]]]) -> Summary:
     )
 
 
+def middle(per_call: Sequence[np.ndarray]) -> float:
+    """Geometric mean of the medians of the processes."""
+    return float(np.exp(np.mean([np.log(np.median(values)) for values in per_call])))
+
+
 def _interval(per_call: list[np.ndarray]) -> tuple[float, float]:
     rng = np.random.default_rng(0)
-    size = min(len(p) for p in per_call)
     drawn = rng.integers(len(per_call), size=(_RESAMPLES, len(per_call)))
-    columns = []
-    for place in range(len(per_call)):
-        resampled = np.empty((_RESAMPLES, size))
-        for process, values in enumerate(per_call):
-            chosen = drawn[:, place] == process
-            resampled[chosen] = values[rng.integers(len(values), size=(int(chosen.sum()), size))]
-        columns.append(resampled)
-    medians = np.median(np.concatenate(columns, axis=1), axis=1)
-    # The median over all blocks belongs into its own interval, however few the resamples.
-    middle = float(np.median(np.concatenate(per_call)))
-    return min(middle, float(np.quantile(medians, 0.025))), max(middle, float(np.quantile(medians, 0.975)))
+    logs = np.empty(drawn.shape)
+    for process, values in enumerate(per_call):
+        chosen = drawn == process
+        places = rng.integers(len(values), size=(int(chosen.sum()), len(values)))
+        logs[chosen] = np.log(np.median(values[places], axis=1))
+    found = np.exp(logs.mean(axis=1))
+    # The median itself belongs into its own interval, however few the resamples.
+    own = middle(per_call)
+    return min(own, float(np.quantile(found, 0.025))), max(own, float(np.quantile(found, 0.975)))

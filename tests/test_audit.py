@@ -150,7 +150,17 @@ def test_noise_is_what_compare_reads(tmp_path):
     assert read.prior is not None
     assert 0 < read.prior.variance < 0.01
     assert read.common is not None
+    assert 1 <= read.between_runs < 1.5
     assert learn([], [], STORED, "here") is None
+
+
+def test_noise_tells_how_runs_differ_beyond_their_processes():
+    """Four pairs of runs of one cell, each moved by 5 % against the other while processes scatter by 1 %."""
+    rng = np.random.default_rng(4)
+    sides = [noisy(rng, cells=1, processes=4, slower={0: np.exp(rng.normal(0, 0.05))}) for _ in range(40)]
+    noise = learn([trial(cell(0), path=t.COMPARE)], sides, STORED, "here")
+    assert noise is not None
+    assert 4 < noise["between_runs"] < 20
 
 
 def test_reports_hold_the_numbers():

@@ -167,7 +167,8 @@ def test_intervals_cover():
         cells = compare_sides(a, b, usual(), 0.01).cells
         held += sum(math.log(cell.change.low) <= true <= math.log(cell.change.high) for cell in cells)
     # Cells of one comparison share their prior; their hits depend on each other a little.
-    assert 0.93 * 2000 <= held <= 0.97 * 2000
+    # Nor does chance make intervals narrower where the cells happen to scatter less than their errors say.
+    assert 0.93 * 2000 <= held <= 0.98 * 2000
 
 
 def test_a_slowdown_of_a_tenth_is_found():

@@ -88,6 +88,47 @@ def test_swapping_the_sides_mirrors_the_times(seed, slower):
         assert back.change.smallest_visible == pytest.approx(there.change.smallest_visible)
 
 
+def runs_apart(rng, *, between, slower=None, cells=31):
+    """Two runs whose cells each moved by `between` from one run to the next, more than their processes tell."""
+    moved = {number: math.exp(rng.normal(0, between)) for number in range(cells)}
+    moved |= {number: moved[number] * ratio for number, ratio in (slower or {}).items()}
+    return noisy(rng, cells=cells, noise=0.005), noisy(rng, cells=cells, noise=0.005, slower=moved)
+
+
+def test_what_differs_from_run_to_run_widens_the_intervals():
+    """Intervals hold 1 nearly as often as they say although the processes of a run agree four times better than two runs."""
+    rng, held, alarms = np.random.default_rng(0), [], 0
+    for _ in range(60):
+        found = compare(*runs_apart(rng, between=0.02))
+        held += [cell.change.low <= 1 <= cell.change.high for cell in found.cells]
+        alarms += any(cell.verdict in (Verdict.SLOWER, Verdict.FASTER) for cell in found.cells)
+    assert 0.92 <= np.mean(held) <= 0.99
+    assert alarms <= 2
+    assert any("differ by" in note for note in found.notes)
+
+
+def test_a_large_slowdown_shows_among_runs_that_differ():
+    """The scatter of the other cells is no excuse for one that is far beyond it."""
+    found = compare(*runs_apart(np.random.default_rng(1), between=0.01, slower={4: 1.3}))
+    assert [cell.case for cell in found.worse] == ["case-4"]
+
+
+def test_a_slowdown_of_every_cell_is_no_scatter():
+    """Code that became slower everywhere did not become noisier: the middle of all cells is where the scatter is taken."""
+    rng = np.random.default_rng(2)
+    found = compare(*runs_apart(rng, between=0.0, slower=dict.fromkeys(range(31), 1.2)))
+    assert found.count(Verdict.SLOWER) == 31
+
+
+def test_an_audit_knows_how_runs_differ_where_one_cell_cannot():
+    """With noise.json the interval of a single cell is as much wider as runs differ here."""
+    rng = np.random.default_rng(3)
+    a, b = noisy(rng, cells=1, processes=4), noisy(rng, cells=1, processes=4)
+    (plain,), (wide,) = compare(a, b).cells, compare(a, b, noise=Noise(None, None, None, between_runs=3.0)).cells
+    width = math.log(plain.change.high / plain.change.low)
+    assert math.log(wide.change.high / wide.change.low) == pytest.approx(3 * width)
+
+
 # Gates besides time.
 
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import statistics
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.audit.trials import AB, COMPARE
 from benchmarks.audit.truth import detections, identical, smallest_seen
-from benchmarks.comparison.inference import Prior, fit_prior, unpaired
+from benchmarks.comparison.inference import (
+    FEWEST_CELLS,
+    Estimate,
+    Prior,
+    fit_prior,
+    moderate,
+    overdispersion,
+    unpaired,
+)
 from benchmarks.comparison.stored import apart, common_variance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.audit.trials import Trial
-    from benchmarks.comparison.side import Side
+    from benchmarks.comparison.side import Key, Side
     from benchmarks.plan import Plan
 
 
@@ -37,6 +47,7 @@ def learn(trials: Sequence[Trial], sides: Sequence[Side], plan: Plan, source: st
         for key in a.keys() & b.keys()
     ]
     prior = fit_prior(estimates)
+    between = overdispersion(_around_their_middle(parts, prior))
     shared = [common_variance(a, b) for (_, a), (_, b) in zip(parts[::2], parts[1::2], strict=False)]
     known = [c for c in shared if c is not None]
     freedom = sum(c.freedom for c in known)
@@ -49,7 +60,21 @@ def learn(trials: Sequence[Trial], sides: Sequence[Side], plan: Plan, source: st
         "floor": same[path].visible if seen is None else seen,
         "prior": _plain(prior),
         "common": _plain(common),
+        "between_runs": between,
     }
+
+
+def _around_their_middle(
+    parts: Sequence[tuple[Mapping[Key, Sequence[float]], Sequence[float]]], prior: Prior | None
+) -> list[Estimate]:
+    """The estimates of all pairs of runs; what all cells of a pair share is taken off, where they are enough to tell."""
+    found: list[Estimate] = []
+    for (a, _), (b, _) in zip(parts[::2], parts[1::2], strict=False):
+        own = moderate([unpaired(a[key], b[key]) for key in a.keys() & b.keys()], prior)
+        enough = len(own) >= FEWEST_CELLS
+        shared = statistics.median(e.log_ratio for e in own) if enough else 0.0
+        found += [dataclasses.replace(e, log_ratio=e.log_ratio - shared) for e in own]
+    return found
 
 
 def _plain(prior: Prior | None) -> dict[str, float] | None:

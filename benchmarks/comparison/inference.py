@@ -26,6 +26,8 @@ INTERVAL = 0.95
 POWER = 0.9
 _CAUTION = 2.0
 """Standard errors of how much variances differ."""
+FEWEST_CELLS = 8
+"""That can tell what they share from their own noise."""
 _SMALLEST_VARIANCE = 1e-12
 """Of a log ratio: a millionth. Clocks do not resolve less, and a variance of 0 has no logarithm."""
 
@@ -140,6 +142,28 @@ def with_common(estimates: Sequence[Estimate], common: Prior | None) -> list[Est
             freedom = total**2 / (e.variance**2 / e.freedom + common.variance**2 / common.freedom)
         widened.append(Estimate(e.log_ratio, total, freedom, e.weight, e.units))
     return widened
+
+
+def overdispersion(estimates: Sequence[Estimate]) -> float:
+    """How many times wider than their errors the log ratios scatter around their middle; 1 where they do not.
+
+    Two runs differ by more than the processes of either tell: another hour, other neighbours, another page placement. Most
+    cells of a comparison have not changed, so their scatter shows by how much (the genomic control of B. Devlin and
+    K. Roeder, 1999; B. Efron's empirical null, 2004). The middle is that of all cells, and half of them may have changed.
+    """
+    known = [e for e in estimates if e.freedom > 0 and e.error > 0]
+    if len(known) < FEWEST_CELLS:
+        return 1.0
+    middle = float(np.median([e.log_ratio for e in known]))
+    away = np.array([abs(e.log_ratio - middle) / e.error for e in known])
+    # What the median of |t| is at these degrees of freedom, where nothing differs but by chance.
+    by_chance = float(np.median(special.stdtrit(np.array([e.freedom for e in known]), 0.75)))
+    return max(1.0, float(np.median(away)) / by_chance)
+
+
+def inflated(estimates: Sequence[Estimate], factor: float) -> list[Estimate]:
+    """The same with errors `factor` times as large."""
+    return [Estimate(e.log_ratio, e.variance * factor**2, e.freedom, e.weight, e.units) for e in estimates]
 
 
 def holm(p: Sequence[float], family: int | None = None) -> list[float]:

@@ -28,6 +28,8 @@ class Noise:
     """Of what all cells of a process share."""
     floor: float | None
     """The smallest change that the audit could tell from none: 0.02 is 2 %."""
+    between_runs: float = 1.0
+    """How many times wider than the errors of their processes two runs of identical code scatter."""
 
 
 def read_noise(file: Path) -> Noise:
@@ -35,7 +37,13 @@ def read_noise(file: Path) -> Noise:
     data = parse_json(read_text(file), str(file))
     if not isinstance(data, dict) or "prior" not in data:
         raise UnreadableResults(f"{file} holds no prior, expected what `audit` writes")
-    return Noise(_prior(data["prior"], file), _prior(data.get("common"), file), _floor(data.get("floor"), file))
+    between = finite(data.get("between_runs", 1.0))
+    if between is None or between < 1:
+        raise UnreadableResults(
+            f"{file}: between_runs {str(data['between_runs'])[:40]}, expected a number of at least 1"
+        )
+    prior, common = _prior(data["prior"], file), _prior(data.get("common"), file)
+    return Noise(prior, common, _floor(data.get("floor"), file), between)
 
 
 def noise_of_machine(cpus: Sequence[int]) -> Path:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison.gates import complaints
 from benchmarks.comparison.inference import (
+    FEWEST_CELLS,
     Estimate,
     Prior,
     changes,
     fit_prior,
+    inflated,
     judge,
     moderate,
+    overdispersion,
     unpaired,
     with_common,
 )
@@ -34,7 +37,7 @@ NO_VARIANCE = (
     "how much processes differ is not known, so no time can be judged: measure again with --processes 2 or more, "
     "or learn this machine's noise with `audit` and give it with --noise"
 )
-FEWEST_CELLS = 8
+_TOLD_FROM = 1.2
 _NORMAL_95 = 1.959964
 """Half the width of a 95 % interval, in standard errors."""
 
@@ -54,6 +57,8 @@ def compare_sides(
     own = (dataclasses.replace(a, logs=a_own), dataclasses.replace(b, logs=b_own))
     estimates = [_estimate(*own, key) for key in timed]
     moderated = moderate(estimates, _surer(fit_prior(estimates), noise.prior if noise else None))
+    wider = max(overdispersion(moderated), noise.between_runs if noise else 1.0)
+    moderated = inflated(moderated, wider)
     common = _surer(common_variance(a_common, b_common), noise.common if noise else None)
     moderated = with_common(moderated, common)
     moderated = [_at_least_the_intervals(e, a, b, key) for e, key in zip(moderated, timed, strict=True)]
@@ -67,7 +72,7 @@ def compare_sides(
         threshold=thresholds.usual.relative,
         alpha=alpha,
         cells=tuple(cells),
-        notes=tuple(_notes(a, b, moderated)),
+        notes=tuple(_notes(a, b, moderated, wider)),
     )
 
 
@@ -203,7 +208,7 @@ def _new(record: Record) -> CellComparison:
     )
 
 
-def _notes(a: Side, b: Side, estimates: Sequence[Estimate]) -> list[str]:
+def _notes(a: Side, b: Side, estimates: Sequence[Estimate], wider: float) -> list[str]:
     notes = [
         f"{side.label}: no samples of its processes; its medians can only be judged by what is known from elsewhere"
         for side in (a, b)
@@ -211,6 +216,10 @@ def _notes(a: Side, b: Side, estimates: Sequence[Estimate]) -> list[str]:
     ]
     if estimates and not any(e.freedom > 0 for e in estimates):
         notes.append(NO_VARIANCE)
+    if wider > _TOLD_FROM:
+        notes.append(
+            f"the two runs differ by {wider:.1f} times what their processes tell: all intervals are as much wider"
+        )
     shift = machine_shift(a, b)
     if shift is not None:
         notes.append(f"the machine itself: matmul x{math.exp(shift):.2f} of the baseline's time")

@@ -177,7 +177,7 @@ def judge(out: np.ndarray, dtype: str, expected: Expected, roundoffs: Roundoffs)
     `dtype` is the output's own; `roundoffs` are the implementation's. Never raises: a wrong shape is a judgement too.
     """
     if out.shape != expected.out.shape:
-        return _wrong(f"{expected.what}: shape {out.shape}, expected {expected.out.shape}")
+        return _wrong(f"{expected.what} have shape {out.shape}, expected {expected.out.shape}")
     if out.size == 0:
         return Judgement(True, "", 0.0, 0.0, 0.0)
     score_error = expected.score_error(roundoffs)

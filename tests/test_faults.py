@@ -23,7 +23,7 @@ def plain(query, key, value, **rest):
 FAULTS = {
     "nan": ("incorrect", "got nan", "return np.full_like(plain(query, key, value, **rest), np.nan)"),
     "dtype": ("incorrect", "output is float64, expected float32", "return right(query, key, value, **rest)"),
-    "shape": ("incorrect", "has shape", "return plain(query, key, value, **rest)[:, :-1]"),
+    "shape": ("incorrect", "have shape", "return plain(query, key, value, **rest)[:, :-1]"),
     "row": (
         "incorrect",
         "first at (b,t,n,v)=(0, 3,",

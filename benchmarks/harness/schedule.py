@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from benchmarks.harness.state import Event, State
 
 _ORACLE_LIMIT_S = 600.0
+_NO_ORACLE = "the oracle failed"
 _FEWEST_TURNS = 4
 _LONGEST_S = 0.5
 """A cell whose turns take longer than this, in one process, gets fewer of them."""
@@ -65,10 +66,9 @@ class Scheduler:
         """Everything once, in fresh processes: part of the noise belongs to the process."""
         self._session.launch()
         # The oracle computes while the frameworks import: nothing is being timed yet.
-        for case in cases:
-            self._ask_oracle(case, 0)
-            if process == self._plan.processes - 1:
-                self._ask_oracle(case, 1)
+        cases = [case for case in cases if self._ask_oracle(case, 0)]
+        if process == self._plan.processes - 1:
+            cases = [case for case in cases if self._ask_oracle(case, 1)]
         greetings = self._session.greetings()
         self._welcome(greetings)
         if process == 0:
@@ -261,23 +261,34 @@ class Scheduler:
         for cell in lost:
             self._prepare(cell)
 
-    def _ask_oracle(self, case: Case, extra: int) -> None:
-        """The oracle's answer for the inputs that are timed (extra 0) or the fresh ones (1), once, whatever the process."""
+    def _ask_oracle(self, case: Case, extra: int) -> bool:
+        """The oracle's answer for the inputs that are timed (extra 0) or the fresh ones (1), once, whatever the process.
+
+        False where it has none: then the cells of the case have failed.
+        """
         file = self._file(case, extra)
         if file.exists():
-            return
+            return True
+        if any(self._state.cells[cell].reason.startswith(_NO_ORACLE) for cell in self._plan.cells(case)):
+            return False
         fields = {
             "case": case.to_dict(),
             "seed": self._plan.seed + extra,
             "file": str(file),
             "only_expected": extra > 0,
         }
-        answer = self._session.oracle(_ORACLE_LIMIT_S, **fields)
+        try:
+            answer = self._session.oracle(_ORACLE_LIMIT_S, **fields)
+        except WorkerFailed as failure:
+            answer = {"status": failure.status, "reason": failure.reason}
         if answer["status"] != Status.OK:
-            raise WorkerFailed(Status(answer["status"]), f"the oracle failed on {case.name}: {answer['reason']}")
+            for cell in self._plan.cells(case):
+                self._failed(cell, answer["status"], f"{_NO_ORACLE}: {answer['reason']}")
+            return False
         if extra == 0:
             told = {k: v for k, v in answer.items() if k not in ("status", "reason")}
             self._emit({"event": "oracle", "case": case.name, **told})
+        return True
 
     def _file(self, case: Case, extra: int) -> Path:
         place = self._plan.cases.index(case)

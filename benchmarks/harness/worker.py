@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import backends
 from backends import registry
-from backends.interface import Framework, KernelMismatch, Unsupported
+from backends.interface import Framework, Implementation, KernelMismatch, Unsupported
 from benchmarks.cases import Case
 from benchmarks.harness import oracle, protocol
 from benchmarks.harness.canary import Canary
@@ -130,7 +130,7 @@ class Server:
     ) -> Message:
         """Set up and check one cell. `known`: [kernel, seconds per call] from an earlier process."""
         problem = Case.from_dict(case)
-        chosen = registry.implementations(self._name)[implementation]
+        chosen = self._named(implementation)
         inputs, oracle_says = self._inputs_of(problem, seed), self._expected_of(expected)
         earlier = None if known is None else (str(known[0]), float(known[1]))
         made = Cell.prepare(problem, chosen, self._loaded(), device, inputs, oracle_says, earlier)
@@ -191,8 +191,14 @@ class Server:
         """Run conformance probes on one implementation; see benchmarks.conformance."""
         from benchmarks.conformance import probing
 
-        chosen = registry.implementations(self._name)[implementation]
+        chosen = self._named(implementation)
         return {"results": probing.run(chosen, self._loaded(), device, probes, limit_s)}
+
+    def _named(self, implementation: str) -> Implementation:
+        known = registry.implementations(self._name)
+        if implementation not in known:  # `ab` may start an older checkout
+            raise Unsupported(f"there is no {implementation} in this version")
+        return known[implementation]
 
     def _loaded(self) -> Framework:
         if self._framework is None:

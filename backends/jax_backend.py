@@ -270,10 +270,10 @@ def chunked(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     return (sums / jnp.where(total == 0, 1, total)).astype(query.dtype)
 
 
-def _nn(query: Array, key: Array, value: Array, asked: Asked, implementation: str, window: Any) -> Array:
+def _nn(query: Array, key: Array, value: Array, asked: Asked, implementation: str, window: Any, **more: Any) -> Any:
     given = {"bias": asked.bias, "mask": asked.mask, "scale": asked.scale, "is_causal": asked.causal is not None}
     given |= {"key_value_seq_lengths": asked.kv_lengths, "local_window_size": window}
-    return jax.nn.dot_product_attention(query, key, value, **given, implementation=implementation)
+    return jax.nn.dot_product_attention(query, key, value, **given, implementation=implementation, **more)
 
 
 _THEIRS: dict[str, Any] = {
@@ -284,16 +284,24 @@ _THEIRS: dict[str, Any] = {
 _NN_DEVIATES = (Deviation("empty_rows", "mean(V)", _NN), Deviation("hidden_nan_value", "NaN", _NN))
 
 
-@implementation("jax/nn", **_THEIRS, deviations=_NN_DEVIATES, prove=_prove_xla)
+def _nn_log_sum_exp(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
+    """What jax.nn.dot_product_attention returns beside its output: (B,T,N), as (B,N,T)."""
+    return _nn_on_xla(query, key, value, Asked(**keywords), return_residual=True)[1].swapaxes(1, 2)
+
+
+@implementation("jax/nn", **_THEIRS, deviations=_NN_DEVIATES, prove=_prove_xla, log_sum_exp=_nn_log_sum_exp)
 def nn(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """jax.nn.dot_product_attention, implementation="xla": what users call; holds all scores, softmax in float32."""
+    return _nn_on_xla(query, key, value, Asked(**keywords))
+
+
+def _nn_on_xla(query: Array, key: Array, value: Array, asked: Asked, **more: Any) -> Any:
     if query.dtype == jnp.float16 and jax.default_backend() == "cpu":
         # It asks for F16_F16_F32 products, and its own fallback from them works in eager mode only.
         raise Unsupported("no float16 on the CPU under jit: XLA has no F16_F16_F32 product there")
-    asked = Asked(**keywords)
     # Inclusive and around the top-left diagonal, as ours; an open side becomes one that reaches past every key.
     left, right = (query.shape[1] + key.shape[1] if side is None else side for side in asked.window or (None, None))
-    return _nn(query, key, value, asked, "xla", None if asked.window is None else (left, right))
+    return _nn(query, key, value, asked, "xla", None if asked.window is None else (left, right), **more)
 
 
 _CUDNN_DTYPES = ("bfloat16", "float16")

@@ -223,6 +223,20 @@ def sdpa(
         raise Unsupported(_refusal(query, key, value, **options)) from error
 
 
+def _flash_log_sum_exp(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
+    """What the operator behind sdpa-flash returns beside its output, (B,N,T)."""
+    if query.is_cuda:
+        raise Unsupported("gives no log-sum-exp away through an interface that is the same on CUDA")
+    asked = Asked(**keywords)
+    key, value = (a.repeat_interleave(query.shape[1] // a.shape[1], dim=1) for a in (key, value))
+    mask = asked.bias
+    if asked.mask is not None:
+        mask = torch.zeros(asked.mask.shape, dtype=query.dtype).masked_fill_(~asked.mask, -torch.inf)
+    options = {"is_causal": asked.causal is not None, "attn_mask": mask, "scale": asked.scale}
+    # The operator that scaled_dot_product_attention calls; it has no public name.
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, **options)[1]  # noqa: SLF001
+
+
 def _refusal(*arrays: Tensor, **options: Any) -> str:
     """Why the kernel cannot do a problem. Torch says so in warnings, among those of the kernels that are switched off."""
     with warnings.catch_warnings(record=True) as told, suppress(RuntimeError):
@@ -272,14 +286,43 @@ for _backend, _operator, _dtypes, _devices, _accepts, _roundoffs in (
         roundoffs=_roundoffs,
         deviations=(_KEY_LEAKS, _VALUE_LEAKS),
         context=functools.partial(_only, _backend),
+        log_sum_exp=_flash_log_sum_exp if _name == "flash" else None,
         prove=functools.partial(_prove_sdpa, _backend, f"aten::_scaled_dot_product_{_operator}"),
     )(sdpa)
 
 
-@implementation("torch/flex", dtypes=_NARROW, setup=True, roundoffs=_WIDE_SCORES, prove=_prove_compiled, **_OWN)
+def _flex_log_sum_exp(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
+    """What FlexAttention returns beside its output, (B,N,T); on CUDA only."""
+    if not query.is_cuda:
+        raise Unsupported("FlexAttention gives no log-sum-exp away on the CPU")
+    wanted = torch.nn.attention.flex_attention.AuxRequest(lse=True)
+    return _flex(query, key, value, Asked(**keywords), return_aux=wanted)()[1].lse
+
+
+@implementation(
+    "torch/flex",
+    dtypes=_NARROW,
+    setup=True,
+    roundoffs=_WIDE_SCORES,
+    prove=_prove_compiled,
+    log_sum_exp=_flex_log_sum_exp,
+    **_OWN,
+)
 def flex(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable[[], Tensor]:
     """FlexAttention, compiled; what hides keys is a BlockMask built beforehand, softcap and bias are a score_mod."""
-    asked = Asked(**keywords)
+    call = _flex(query, key, value, Asked(**keywords))
+    if query.is_cuda:
+        return call
+
+    def on_cpu() -> Tensor:
+        if query.requires_grad:
+            raise Unsupported("FlexAttention has no backward pass on the CPU")
+        return call()
+
+    return on_cpu
+
+
+def _flex(query: Tensor, key: Tensor, value: Tensor, asked: Asked, **more: Any) -> Callable[[], Any]:
     mask, bias, kv_lengths, softcap = asked.mask, asked.bias, asked.kv_lengths, asked.softcap
     (B, N, T, H), S = query.shape, key.shape[2]
     if not query.is_cuda and H in (8, 16) and S % 16 == 8:
@@ -308,19 +351,10 @@ def flex(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable
         create = torch.nn.attention.flex_attention.create_block_mask
         block_mask = create(mask_mod, batches, heads, T, S, device=query.device)
     shapes = tuple(None if a is None else tuple(a.shape) for a in (query, key, value, mask, bias, kv_lengths))
-    problem = (shapes, query.dtype, query.device, softcap, asked.scale, asked.causal, asked.window)
+    problem = (shapes, query.dtype, query.device, softcap, asked.scale, asked.causal, asked.window, *more)
     mod = None if softcap is None and bias is None else score_mod
     options = {"score_mod": mod, "block_mask": block_mask, "scale": asked.scale, "enable_gqa": key.shape[1] != N}
-    call = functools.partial(_compiled_flex(problem), query, key, value, **options)
-    if query.is_cuda:
-        return call
-
-    def on_cpu() -> Tensor:
-        if query.requires_grad:
-            raise Unsupported("FlexAttention has no backward pass on the CPU")
-        return call()
-
-    return on_cpu
+    return functools.partial(_compiled_flex(problem), query, key, value, **options, **more)
 
 
 @functools.cache

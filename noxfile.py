@@ -1,4 +1,4 @@
-"""Developer entry points. All sessions share one environment, `.venv`: three frameworks are installed once.
+"""Developer entry points. All sessions share one environment, `.venv`: the frameworks are installed once.
 
 nox -s dev      create or update .venv
 nox -s tests    everything the README promises, with warnings as errors
@@ -7,6 +7,7 @@ nox -s types    mypy, strict
 nox -s bench    the main job: run --suite default
 nox -s ab       a revision, or two versions of a framework, timed live in alternation
 nox -s baseline keep a run of this machine under results/baselines
+nox -s conformance  docs/conformance.md and results/conformance.csv, red where an answer changed
 nox -s pytest-benchmark   a suite through pytest-benchmark
 """
 
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parent
 VENV = ROOT / ".venv"
 PYTHON = str(VENV / "bin" / "python")
 STAMP = VENV / "attnbench-installed"
-EXTRAS = "tf_keras,jax,torch"
+EXTRAS = "tf_keras,jax,torch,onnxruntime"
 TORCH = "2.13.0"
 FRAMEWORKS = {
     "numpy": "numpy",
@@ -41,6 +42,8 @@ FRAMEWORKS = {
     "jax": "jax",
     "jaxlib": "jax",
     "torch": "torch",
+    "onnxruntime": "onnxruntime",
+    "onnx": "onnxruntime",
 }
 """Distribution -> the framework that is compared where two versions of it are."""
 BASELINE = ("summary.csv", "samples.csv", "environment.json", "noise.json")
@@ -198,6 +201,16 @@ def baseline(session: nox.Session) -> None:
         if (run / name).exists():
             shutil.copy(run / name, kept / name)
     session.log(f"kept in {kept}; compare a later run with it: python -m benchmarks compare {kept} RUN")
+
+
+@nox.session(default=False)
+def conformance(session: nox.Session) -> None:
+    """Ask every implementation every question; write the page and the table, and fail where an answer changed."""
+    _environment(session)
+    table = Path("results") / "conformance.csv"
+    against = ("--against", str(table)) if table.exists() else ()
+    files = ("--page", "docs/conformance.md", "--csv", str(table))
+    _python(session, "-m", "benchmarks", "check", "--matrix", *files, *against, *session.posargs)
 
 
 @nox.session(name="pytest-benchmark", default=False)

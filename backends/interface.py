@@ -184,6 +184,7 @@ class Implementation:
     naive: bool
     gradient: Callable[..., Any] | str | None = None
     log_sum_exp: Callable[..., Any] | None = None
+    untimed: str = ""
 
     @property
     def framework(self) -> str:
@@ -232,6 +233,7 @@ def implementation(
     naive: bool = False,
     gradient: Callable[..., Any] | str | None = None,
     log_sum_exp: Callable[..., Any] | None = None,
+    untimed: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as the implementation `framework/name`.
 
@@ -262,6 +264,7 @@ def implementation(
             there is no backward pass.
         log_sum_exp: f(query, key, value, **keywords): the log-sum-exp of the scores, (B,N,T), as the same kernel has it;
             None where it gives none away.
+        untimed: why it is held to the oracle and never timed; empty: it is timed.
 
     """
     framework, _, name = id.partition("/")
@@ -295,6 +298,7 @@ def implementation(
             naive,
             gradient,
             log_sum_exp,
+            untimed,
         )
         return function
 

@@ -25,13 +25,18 @@ class Entry:
     """What `import` needs; the first is the distribution whose version is shown without importing it."""
     extra: str
     """The extra of this project that installs it; empty for the core."""
+    more: tuple[str, ...] = ()
+    """Modules with further implementations of the same framework, each too long for the first."""
 
 
 FRAMEWORKS: Mapping[str, Entry] = {
     "numpy": Entry("backends.numpy_backend", ("numpy",), ""),
     "tf_keras": Entry("backends.tf_keras_backend", ("tensorflow", "keras"), "tf_keras"),
-    "jax": Entry("backends.jax_backend", ("jax", "jaxlib"), "jax"),
+    "jax": Entry("backends.jax_backend", ("jax", "jaxlib"), "jax", more=("backends.jax_pallas",)),
     "torch": Entry("backends.torch_backend", ("torch",), "torch"),
+    "onnxruntime": Entry("backends.onnxruntime_backend", ("onnxruntime", "onnx"), "onnxruntime"),
+    "keras_jax": Entry("backends.keras_jax_backend", ("keras", "jax", "jaxlib"), "keras_jax"),
+    "keras_torch": Entry("backends.keras_torch_backend", ("keras", "torch"), "keras_torch"),
 }
 
 
@@ -61,16 +66,21 @@ def install_command(framework: str) -> str:
 
 
 def installed_version(framework: str) -> str | None:
-    """Version of the framework's first package from its metadata, without importing it; None where it is not installed."""
+    """Version of the framework's first package from its metadata, without importing it; None where one is not installed."""
     try:
-        return importlib.metadata.version(entry(framework).packages[0])
+        first, *_ = [importlib.metadata.version(package) for package in entry(framework).packages]
     except importlib.metadata.PackageNotFoundError:
         return None
+    return first
 
 
 def module(framework: str) -> Framework:
-    """The framework's module, which has registered its implementations; the framework itself is not imported."""
-    return cast("Framework", importlib.import_module(entry(framework).module))
+    """The framework's module; all its implementations are registered then, and the framework itself is not imported."""
+    known = entry(framework)
+    found = importlib.import_module(known.module)
+    for name in known.more:
+        importlib.import_module(name)
+    return cast("Framework", found)
 
 
 def load(framework: str) -> Framework:

@@ -11,8 +11,6 @@ import dataclasses
 import functools
 import inspect
 import os
-import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backends import keras_calls
 from backends.accuracy import UNIT_ROUNDOFF, Roundoffs
 from backends.interface import Asked, Deviation, KernelMismatch, Prepared, Unsupported, implementation
 
 if TYPE_CHECKING:
-    import keras
     import tensorflow as tf
 
 Tensor = Any
@@ -34,14 +32,10 @@ Tensor = Any
 @functools.cache
 def load() -> None:
     """Import TensorFlow and Keras, which `import tensorflow` brings along: Keras's backend must be named before."""
-    global tf, keras
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-    elif (other := sys.modules["keras"].config.backend()) != "tensorflow":
-        raise RuntimeError(f"Keras runs on {other} in this process, expected tensorflow: set KERAS_BACKEND=tensorflow")
+    global tf
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up chatter about CPU features and absent GPUs
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else it takes all the memory that others need, too
-    import keras
+    keras_calls.load("tensorflow")
     import tensorflow as tf
 
     tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 means float32 here
@@ -49,7 +43,7 @@ def load() -> None:
 
 def version() -> str:
     """Versions of Keras and TensorFlow."""
-    return f"keras {keras.__version__}, tensorflow {tf.__version__}"
+    return f"{keras_calls.version()}, tensorflow {tf.__version__}"
 
 
 @functools.cache
@@ -129,7 +123,7 @@ def settings() -> dict[str, str]:
         "intra_op_threads": str(intra),
         "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),
         "matmul_precision": "tf32" if tf32 else "as the dtype",
-        "keras": f"{keras.__version__} on {keras.config.backend()}, floatx {keras.config.floatx()}",
+        **keras_calls.settings(),
         **{flag: os.environ.get(flag, "unset") for flag in flags},
     }
 
@@ -186,6 +180,11 @@ def _claims(dtype: str) -> Roundoffs:
     return dataclasses.replace(claim, output=2 * claim.output) if dtype == "bfloat16" else claim
 
 
+def _claims_of_xla(dtype: str) -> Roundoffs:
+    """Sums in float32 or wider, subnormals flushed, forward and backward."""
+    return Roundoffs.of(dtype, accumulate="float64" if dtype == "float64" else "float32", flushes=True)
+
+
 def _claims_of_einsum(dtype: str) -> Roundoffs:
     """Softmax in float32 or wider; float16 is summed in float16 (bfloat16 is refused where it is summed in bfloat16)."""
     return Roundoffs.of(dtype, accumulate="float32" if dtype == "bfloat16" else dtype, flushes=True)
@@ -204,6 +203,7 @@ _LEAKS = (Deviation("hidden_nan_value", "NaN"),)  # a weight of 0 times NaN
     summary="the same under tf.function(jit_compile=True): compiled and fused by XLA",
     layout="BNTH",
     compile="xla",
+    roundoffs=_claims_of_xla,
     deviations=_LEAKS,
     prove=_prove_xla,
 )
@@ -259,27 +259,14 @@ def _seen(asked: Asked, T: int, S: int) -> Tensor:
     prove=_prove_ops,
 )
 @_where_the_query_is
-def keras_ops(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    mask: Tensor | None = None,
-    bias: Tensor | None = None,
-    causal: str | None = None,
-    scale: float | None = None,
-) -> Tensor:
+def keras_ops(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
     """keras.ops.dot_product_attention, eager: two einsums around a softmax; holds all (B,N,T,S) scores."""
     if key.shape[2] == 1 and query.shape[2] > 1:
         raise Unsupported("no single key/value head for several query heads: Keras repeats only K > 1 on TensorFlow")
     dtype, H = query.dtype.name, query.shape[3]
     if _LONGEST_NARROW_SUM.get(dtype, H) < H and _einsum_sums_in(dtype, query.device) == dtype:
         raise Unsupported(f"tf.einsum sums {dtype} in {dtype} here: with H={H}, no useful bound holds for the scores")
-    # Of a Python float, and of its own default, Keras makes a float32, even where the rest is float64; not of a NumPy one.
-    scale = np.float64(H**-0.5 if scale is None else scale)
-    return keras.ops.dot_product_attention(
-        query, key, value, bias=bias, mask=mask, scale=scale, is_causal=causal is not None, flash_attention=False
-    )
+    return keras_calls.dot_product_attention(query, key, value, **keywords)
 
 
 _LONGEST_NARROW_SUM = {"bfloat16": 8, "float16": 128}
@@ -311,27 +298,6 @@ def _einsum_sums_in(dtype: str, device: str) -> str:
     ),
     prove=_prove_ops,
 )
-def keras_layer(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    causal: str | None = None,
-    scale: float | None = None,
-    kv_lengths: Tensor | None = None,
-) -> Callable[[], Tensor]:
+def keras_layer(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable[[], Tensor]:
     """keras.layers.Attention, built once and called eagerly; holds all (B*N,T,S) scores."""
-    if key.shape[1] == 1:
-        # Keras warns that a softmax over one key is always 1; that is what attention over one key is.
-        warnings.filterwarnings("ignore", message="You are using a softmax over axis")
-    # The layer's dtype policy casts its inputs, and its only way to a scale is a weight. Its order is query, value, key.
-    layer = keras.layers.Attention(use_scale=True, dtype=query.dtype.name)
-    layer.build([query.shape, value.shape, key.shape])
-    layer.scale.assign(query.shape[-1] ** -0.5 if scale is None else scale)
-    masks = None if kv_lengths is None else [None, tf.sequence_mask(kv_lengths, key.shape[1])]
-
-    @_where_the_query_is
-    def call(query: Tensor) -> Tensor:
-        return layer([query, value, key], mask=masks, use_causal_mask=causal is not None)
-
-    return functools.partial(call, query)
+    return functools.partial(_where_the_query_is(keras_calls.layer(query, key, value, **keywords)), query)

@@ -232,6 +232,8 @@ def _flash_log_sum_exp(query: Tensor, key: Tensor, value: Tensor, **keywords: An
     mask = asked.bias
     if asked.mask is not None:
         mask = torch.zeros(asked.mask.shape, dtype=query.dtype).masked_fill_(~asked.mask, -torch.inf)
+    if mask is not None and bool((mask == -torch.inf).all(dim=-1).any()):
+        raise Unsupported("the kernel says 0, not -inf, for the log-sum-exp of a row that sees no key")
     options = {"is_causal": asked.causal is not None, "attn_mask": mask, "scale": asked.scale}
     # The operator that scaled_dot_product_attention calls; it has no public name.
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, **options)[1]  # noqa: SLF001

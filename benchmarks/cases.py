@@ -9,8 +9,9 @@ from typing import Any
 
 from backends.problem import DTYPES, PASSES, InvalidProblem, Semantics, Shape
 
-MASKS = ("random", "documents", "prefix")
-BIASES = ("random", "alibi")
+MASKS = ("random", "heads", "padding", "documents", "prefix")
+BIASES = ("random", "full", "keys", "alibi")
+VALUES = ("normal", "outliers", "large-queries", "constant-keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,16 @@ class Case:
     """Where the shape comes from."""
     pass_: str = "forward"  # noqa: S105 - the pass of a problem, not a password
     """One of PASSES. The inputs of both are the same; the second has an upstream gradient beside them."""
+    values: str = "normal"
+    """One of VALUES: what query, key and value are drawn from; see benchmarks.inputs."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InvalidProblem(f"dtype={self.dtype!r}, expected one of {', '.join(DTYPES)}")
         if self.pass_ not in PASSES:
             raise InvalidProblem(f"pass={self.pass_!r}, expected one of {', '.join(PASSES)}")
-        for name, value, known in (("mask", self.mask, MASKS), ("bias", self.bias, BIASES)):
+        words = (("mask", self.mask, MASKS), ("bias", self.bias, BIASES), ("values", self.values, VALUES))
+        for name, value, known in words:
             if value is not None and value not in known:
                 raise InvalidProblem(f"{name}={value!r}, expected one of {', '.join(known)}")
         if self.kv_lengths is not None:

@@ -97,11 +97,17 @@ def select_cases(suite: str, patterns: Sequence[str]) -> tuple[Case, ...]:
 
 
 def select_implementations(
-    frameworks: Sequence[str], patterns: Sequence[str], device: str, plugged: Sequence[str] = ()
+    frameworks: Sequence[str],
+    patterns: Sequence[str],
+    device: str,
+    plugged: Sequence[str] = (),
+    suite: str | None = "default",
 ) -> tuple[str, ...]:
     """Ids that match, of those that run on the device at all. UsageError where a filter matches nothing.
 
-    `plugged` are the ids that plug-ins define; what the device rules out is left out unless it was named exactly.
+    `plugged` are the ids that plug-ins define; what the device rules out is left out unless it was named exactly. `suite`:
+    what they are to be timed with, so that nothing is chosen which is never timed or, unasked, which the suite leaves out;
+    None: all, to be checked.
     """
     for framework in frameworks:
         if framework not in registry.names():
@@ -113,10 +119,23 @@ def select_implementations(
         if not any(fnmatchcase(id, pattern) for id in wanted):
             raise UsageError(f"no implementation matches {pattern!r}; there are: {', '.join(wanted)}")
     chosen = [id for id in wanted if not patterns or any(fnmatchcase(id, p) for p in patterns)]
+    if suite is not None:
+        left_out = () if frameworks or patterns else suites.leaves_out(suite)
+        chosen = _timed([id for id in chosen if id in plugged or id.partition("/")[0] not in left_out], patterns)
     able = tuple(id for id in chosen if device in known[id] or id in patterns)
     if not able:
         raise UsageError(f"none of the chosen implementations runs on {device}: {', '.join(chosen)}")
     return able
+
+
+def _timed(chosen: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Without those that are never timed. UsageError with the reason where one was named, or nothing else is left."""
+    reasons = {id: i.untimed for id, i in registry.implementations().items() if i.untimed}
+    timed = [id for id in chosen if id not in reasons]
+    for id in chosen:
+        if id not in timed and (id in patterns or not timed):
+            raise UsageError(f"{id} is never timed, only checked: {reasons[id]}")
+    return timed
 
 
 def check_device(device: str) -> None:

@@ -173,13 +173,12 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.9g}"
-    text = str(value)
-    # A spreadsheet would run what starts like a formula; reasons and kernels come from foreign code.
-    return (
-        f"'{text}"
-        if text[:1] in ("=", "+", "@", "\t", "\r") or (text[:1] == "-" and not isinstance(value, int))
-        else text
-    )
+    return str(value) if isinstance(value, int) else safe_text(str(value))
+
+
+def safe_text(text: str) -> str:
+    """Text for a CSV: a spreadsheet would run what starts like a formula; reasons and kernels come from foreign code."""
+    return f"'{text}" if text[:1] in ("=", "+", "@", "-", "\t", "\r") else text
 
 
 _PARSERS = {"int": int, "float": float}

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from backends import registry
 from backends.problem import InvalidProblem
 from backends.visibility import count_pairs
 from benchmarks import inputs, suites
@@ -129,6 +130,32 @@ def test_implementations_are_filtered_by_framework_glob_and_device():
     ):
         with pytest.raises(UsageError, match=says):
             select_implementations(*arguments)
+
+
+def test_what_is_never_timed_is_only_checked():
+    """Left out of what is to be timed, or refused with its reason where nothing else was asked for."""
+    assert "jax/pallas" in select_implementations([], [], "cpu", suite=None)
+    for asked in ([], ["jax/*"], ["*"]):
+        assert "jax/pallas" not in select_implementations([], asked, "cpu")
+    for asked in (["jax/pallas"], ["jax/pal*"], ["jax/pallas", "numpy/*"]):
+        assert "jax/pallas" in select_implementations([], asked, "cpu", suite=None)
+        with pytest.raises(UsageError, match="jax/pallas is never timed, only checked: it is interpreted"):
+            select_implementations([], asked, "cpu")
+
+
+def test_a_suite_leaves_some_frameworks_to_those_who_ask():
+    """Unasked, Keras's other backends are in the full suite alone; asked for, by name or by a glob, they are in any."""
+
+    def frameworks(*arguments, **keywords):
+        return {id.partition("/")[0] for id in select_implementations(*arguments, "cpu", **keywords)}
+
+    some = set(suites.LEFT_TO_ASK)
+    assert some <= set(registry.names())
+    assert frameworks([], []) == frameworks([], [], suite="smoke") == set(registry.names()) - some
+    assert frameworks([], [], suite="full") == frameworks([], [], suite=None) == set(registry.names())
+    assert frameworks(["keras_torch"], []) == {"keras_torch"}
+    assert frameworks([], ["*/keras-ops"]) == {"tf_keras", "keras_jax", "keras_torch"}
+    assert "keras_jax/mine" in select_implementations([], [], "cpu", ["keras_jax/mine"])
 
 
 def test_a_framework_is_asked_for_by_option_or_by_id():

@@ -12,7 +12,7 @@ from backends import registry
 from backends.interface import Framework
 from tests.helpers import fresh
 
-HEAVY = {"tensorflow", "keras", "jax", "jaxlib", "torch"}
+HEAVY = {"tensorflow", "keras", "jax", "jaxlib", "torch", "onnx", "onnxruntime"}
 HOOKS = [name for name in vars(Framework) if not name.startswith("_")]
 
 LOAD = """
@@ -104,7 +104,15 @@ def test_an_unknown_implementation_is_told_with_those_of_its_framework() -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "package"), [("tf_keras", "tensorflow"), ("tf_keras", "keras"), ("jax", "jax"), ("torch", "torch")]
+    ("name", "package"),
+    [
+        ("tf_keras", "tensorflow"),
+        ("tf_keras", "keras"),
+        ("jax", "jax"),
+        ("torch", "torch"),
+        ("onnxruntime", "onnxruntime"),
+        ("onnxruntime", "onnx"),
+    ],
 )
 def test_a_missing_framework_is_told_with_the_remedy(name: str, package: str) -> None:
     """Where a package is not installed, the message names the framework, the package and the command that installs it."""
@@ -136,7 +144,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", ["tf_keras", "jax", "torch"])
+@pytest.mark.parametrize("name", ["tf_keras", "jax", "torch", "onnxruntime"])
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_framework_is_told_with_its_own_error(name: str, how: str, tmp_path: Path) -> None:
     """Installed but not importable is another thing than missing: the cause is shown, and no remedy that would not help."""
@@ -151,7 +159,7 @@ def test_a_broken_framework_is_told_with_its_own_error(name: str, how: str, tmp_
     assert "pip install" not in told
 
 
-@pytest.mark.parametrize("name", ["tf_keras", "jax", "torch"])
+@pytest.mark.parametrize("name", ["tf_keras", "jax", "torch", "onnxruntime"])
 def test_a_broken_framework_breaks_no_other(name: str, tmp_path: Path) -> None:
     """While one framework fails, the list is complete and NumPy computes."""
     package = registry.entry(name).packages[0]

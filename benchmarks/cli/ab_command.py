@@ -179,11 +179,11 @@ def _pairs(
         if request.implementations or request.frameworks:
             raise UsageError("--implementation and --framework select cells; with --a-implementation leave them out")
         for id in (a, b):
-            if select_implementations([], [id], request.device, plugged) != (id,):
+            if select_implementations([], [id], request.device, plugged, request.suite) != (id,):
                 raise UsageError(f"implementation {id!r}, expected the name of one, not a pattern")
         pairs = tuple(Pair(case.name, a, b, request.device) for case in cases)
         return pairs, asked_frameworks([], [a, b])
-    chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged)
+    chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged, request.suite)
     pairs = tuple(Pair(case.name, id, id, request.device) for case in cases for id in chosen)
     return pairs, asked_frameworks(request.frameworks, request.implementations)
 

@@ -36,6 +36,13 @@ def list_(
 def check(
     matrix: Annotated[bool, typer.Option("--matrix", help="Print implementations x semantics.")] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write all answers to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="... as a table.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="... as a page of Markdown, with what deviates and what is refused.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="The table of an earlier check: a verdict that changed since is an error.")
+    ] = None,
     implementation: o.ImplementationGlob = None,
     framework: o.FrameworkName = None,
     device: o.Device = "cpu",
@@ -45,7 +52,9 @@ def check(
     """Conformance only: every semantic, asked of every implementation. Exit 0 if all conform, 1 if not."""
     from benchmarks.cli.check_command import check_conformance
 
-    raise typer.Exit(check_conformance(matrix, json, implementation or [], framework or [], device, plugin, quiet))
+    files = {"csv": csv, "page": page}
+    names = (implementation or [], framework or [])
+    raise typer.Exit(check_conformance(matrix, json, files, against, *names, device, plugin, quiet))
 
 
 @app.command()

@@ -91,7 +91,7 @@ def run_audit(request: AuditRequest) -> int:
 def _plans(request: AuditRequest) -> tuple[LivePlan, Plan]:
     check_installed(asked_frameworks(request.frameworks, request.implementations))
     cases = select_cases(request.suite, request.cases) if request.own_case is None else (request.own_case,)
-    ids = select_implementations(request.frameworks, request.implementations, "cpu")
+    ids = select_implementations(request.frameworks, request.implementations, "cpu", suite=request.suite)
     cpus = resolve_cpus(request.cpus)
     suite = request.suite if request.own_case is None else "shape"
     live_plan = LivePlan(

@@ -5,30 +5,44 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import defaultdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rich.text import Text
+
+from backends import registry
 from benchmarks.cli.options import resolve_plugins
 from benchmarks.conformance.check import check
 from benchmarks.errors import UsageError
 from benchmarks.plan import asked_frameworks, check_device, check_installed, select_implementations
+from benchmarks.reports.conformance import changes_since, conformance_csv, conformance_page
 from benchmarks.reports.matrix import matrix_table, summary_lines
 from benchmarks.reports.progress import checking
 from benchmarks.reports.terminal import console
+from benchmarks.reports.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 def check_conformance(
     matrix: bool,
     json_file: Path | None,
+    files: Mapping[str, Path | None],
+    against: Path | None,
     implementations: list[str],
     frameworks: list[str],
     device: str,
     plugin_paths: list[Path] | None,
     quiet: bool,
 ) -> int:
-    """Ask everything, print, and return the exit status."""
+    """Ask everything, print, and return the exit status.
+
+    `files`: "page" and "csv" -> where to write them. `against`: a conformance.csv; a verdict that changed since is an error.
+    """
     check_device(device)
     plugins, plugged = resolve_plugins(plugin_paths)
-    chosen = select_implementations(frameworks, implementations, device, plugged)
+    chosen = select_implementations(frameworks, implementations, device, plugged, suite=None)
     asked = asked_frameworks(frameworks, implementations)
     check_installed(asked)
     by_framework: dict[str, tuple[str, ...]] = defaultdict(tuple)
@@ -41,12 +55,23 @@ def check_conformance(
         out.print(matrix_table(found))
     for line in summary_lines(found):
         out.print(line)
+    changed = [] if against is None else changes_since(against, found)
+    for change in changed:
+        out.print(Text(f"changed since {against}: {harmless(change)}", style="bold red"))
+    declared = {id: i.deviations for id, i in registry.implementations().items()}
+    written = {"page": lambda: conformance_page(found, declared), "csv": lambda: conformance_csv(found)}
+    for kind, file in files.items():
+        if file is not None:
+            _write(file, written[kind]())
     if json_file is not None:
         answers = [dataclasses.asdict(answer) for answer in found.answers.values()]
         versions = {g.framework: g.version for g in found.greetings.values()}
-        text = json.dumps({"schema_version": 1, "versions": versions, "answers": answers}, indent=1)
-        try:
-            json_file.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write to {json_file}: {error.strerror or error}") from None
-    return 0 if found.conforms else 1
+        _write(json_file, json.dumps({"schema_version": 1, "versions": versions, "answers": answers}, indent=1) + "\n")
+    return 0 if found.conforms and not changed else 1
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write to {file}: {error.strerror or error}") from None

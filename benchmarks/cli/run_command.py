@@ -100,7 +100,7 @@ def _plan(request: RunRequest) -> Plan:
     own = request.own_case
     cases = in_pass(select_cases(request.suite, request.cases) if own is None else (own,), request.pass_)
     plugins, plugged = resolve_plugins(request.plugins)
-    chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged)
+    chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged, request.suite)
     check_installed(asked)
     return Plan(
         suite=request.suite if own is None else "shape",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ from benchmarks.harness.session import Session, usual_workers
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from benchmarks.harness.protocol import Message
     from benchmarks.harness.session import Greeting
 
 BAD = (Verdict.FAIL, Verdict.ERROR)
@@ -59,32 +61,61 @@ def check(
         for greeting in greetings.values():
             if greeting.status is not Status.OK and greeting.framework in asked:
                 raise UsageError(greeting.reason)
-        for implementation in implementations:
-            framework = implementation.partition("/")[0]
-            broken = greetings[framework]
-            for name in names:
-                if broken.status is Status.OK:
-                    show(f"{implementation} {name}", None)
-                    answer = _ask(session, framework, implementation, name, device, limit_s)
-                else:
-                    verdict = Verdict.REFUSED if broken.status is Status.NOT_INSTALLED else Verdict.ERROR
-                    answer = Answer(implementation, name, verdict, broken.reason)
-                answers[implementation, name] = answer
-                show(f"{implementation} {name}", answer)
-    return Matrix(tuple(implementations), names, answers, greetings)
+        for answer in _answers(session, greetings, implementations, names, device, limit_s, show):
+            answers[answer.implementation, answer.probe] = answer
+            show(f"{answer.implementation} {answer.probe}", answer)
+    in_order = {(id, name): answers[id, name] for id in implementations for name in names}
+    return Matrix(tuple(implementations), names, in_order, greetings)
+
+
+def _answers(
+    session: Session,
+    greetings: Mapping[str, Greeting],
+    implementations: Sequence[str],
+    names: Sequence[str],
+    device: str,
+    limit_s: float,
+    show: Callable[[str, Answer | None], None],
+) -> Iterator[Answer]:
+    """All workers at once, for nothing is timed; what ended a worker, and what came after it there, is asked one by one."""
+    queues: dict[str, list[tuple[tuple[str, str], Message]]] = defaultdict(list)
+    for id in implementations:
+        told = greetings[id.partition("/")[0]]
+        for name in names:
+            if told.status is Status.OK:
+                queues[told.framework].append(((id, name), _fields(id, name, device, limit_s)))
+            else:
+                verdict = Verdict.REFUSED if told.status is Status.NOT_INSTALLED else Verdict.ERROR
+                yield Answer(id, name, verdict, told.reason)
+    answered = set()
+    for (id, name), reply in session.ask_side_by_side(queues, "conformance", limit_s):
+        answered.add((id, name))
+        yield _answer(id, name, reply)
+    for framework, queue in queues.items():
+        for (id, name), _ in queue:
+            if (id, name) not in answered:
+                show(f"{id} {name}", None)
+                yield _ask(session, framework, id, name, device, limit_s)
 
 
 def _ask(session: Session, framework: str, implementation: str, probe: str, device: str, limit_s: float) -> Answer:
-    fields = {"implementation": implementation, "device": device, "probes": [probe], "limit_s": limit_s}
     try:
         if framework not in session:
             session.restart(framework)
-        told = session.ask(framework, "conformance", limit_s, **fields)
+        reply = session.ask(framework, "conformance", limit_s, **_fields(implementation, probe, device, limit_s))
     except WorkerFailed as failure:
         return Answer(implementation, probe, Verdict.ERROR, f"{failure.status}: {failure.reason}")
-    if told["status"] != Status.OK:
-        return Answer(implementation, probe, Verdict.ERROR, str(told["reason"]))
-    found = told["results"][0]
+    return _answer(implementation, probe, reply)
+
+
+def _fields(implementation: str, probe: str, device: str, limit_s: float) -> Message:
+    return {"implementation": implementation, "device": device, "probes": [probe], "limit_s": limit_s}
+
+
+def _answer(implementation: str, probe: str, reply: Message) -> Answer:
+    if reply["status"] != Status.OK:
+        return Answer(implementation, probe, Verdict.ERROR, str(reply["reason"]))
+    found = reply["results"][0]
     return Answer(**{**found, "verdict": Verdict(found["verdict"])})
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from backends import execution
-from backends.accuracy import judge_all
-from backends.backward import expect_all
-from backends.interface import Framework, Implementation, Unsupported
+from backends.accuracy import ILL_CONDITIONED, Judgement, judge, judge_all
+from backends.interface import Framework, Implementation, Prepared, Unsupported
 from backends.problem import Inputs
-from backends.visibility import visible
-from benchmarks import inputs as seeded
-from benchmarks.cases import Case
+from benchmarks.cases import VALUES, Case
 from benchmarks.conformance.probes import BY_NAME, Probe
+from benchmarks.conformance.questions import Question, expect_log_sum_exp, poisoned, question
+
+CALLS = 12
+"""How often one problem is asked for where repeating is the question: what is wrong now and then should show."""
 
 
 class Verdict(StrEnum):
@@ -35,13 +38,27 @@ class Verdict(StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """One cell of the matrix."""
+    """One cell of the matrix. The numbers are the largest over the cases that were answered, None where none is finite."""
 
     implementation: str
     probe: str
     verdict: Verdict
     reason: str = ""
     error_over_bound: float | None = None
+    rmse_over_rms: float | None = None
+    error_over_naive: float | None = None
+    """Largest error over that of the textbook form in the same dtype (see accuracy.naive_error); of 16-bit outputs."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How one case came out."""
+
+    reason: str
+    """Why it is wrong; empty if right."""
+    error_over_bound: float
+    rmse_over_rms: float
+    error_over_naive: float | None = None
 
 
 def run(
@@ -60,10 +77,10 @@ def run(
 
 def ask(implementation: Implementation, framework: Framework, device: str, probe: Probe) -> Answer:
     """One answer. An exception of foreign code is an answer too: ERROR with its words."""
-    wrong, refusals, worst = "", [], 0.0
+    wrong, refusals, outcomes = "", [], []
     for case in probe.cases:
         try:
-            reason, over = _try(implementation, framework, device, case, probe)
+            outcome = _KINDS[probe.kind](implementation, framework, device, case, probe)
         except Unsupported as refusal:
             refusals.append(str(refusal))
             continue
@@ -71,45 +88,157 @@ def ask(implementation: Implementation, framework: Framework, device: str, probe
             return Answer(
                 implementation.id, probe.name, Verdict.ERROR, f"{case.name}: {type(error).__name__}: {error}"[:400]
             )
-        wrong = wrong or (reason and f"{case.name}: {reason}")
-        worst = max(worst, over)
-    if len(refusals) == len(probe.cases):
+        wrong = wrong or (outcome.reason and f"{case.name}: {outcome.reason}")
+        outcomes.append(outcome)
+    if not outcomes:
         return Answer(implementation.id, probe.name, Verdict.REFUSED, refusals[0])
-    declared = implementation.deviation(probe.topic) if probe.topic else None
-    if wrong and declared is not None:
-        return Answer(implementation.id, probe.name, Verdict.DEVIATES, f"gives {declared.says}")
-    if wrong:
-        return Answer(implementation.id, probe.name, Verdict.FAIL, wrong, worst)
-    if declared is not None:
-        gone = f"declared to give {declared.says}, but conforms: remove the declaration"
-        return Answer(implementation.id, probe.name, Verdict.FAIL, gone, worst)
-    return Answer(implementation.id, probe.name, Verdict.PASS, "", worst)
-
-
-def _try(
-    implementation: Implementation, framework: Framework, device: str, case: Case, probe: Probe
-) -> tuple[str, float]:
-    """Why the output is wrong (empty if right), and its error over the bound."""
-    inputs = seeded.make(case, seed=0)
-    expected = expect_all(inputs, case.semantics)
-    if probe.poison:
-        inputs = _poisoned(inputs, case, probe.poison)
-    if not probe.topic:
-        execution.refuse(implementation, inputs, case.semantics, device)
-    elif device not in implementation.devices or inputs.dtype not in implementation.dtypes:
-        raise Unsupported(f"not on {device} in {inputs.dtype}")
-    prepared = execution.prepare(
-        implementation, framework, inputs, case.semantics, device, probe_deviations=bool(probe.topic)
+    verdict, reason = _verdict(implementation, probe, wrong)
+    if verdict is Verdict.DEVIATES:
+        return Answer(implementation.id, probe.name, verdict, reason)
+    return Answer(
+        implementation.id,
+        probe.name,
+        verdict,
+        reason,
+        _largest(outcome.error_over_bound for outcome in outcomes),
+        _largest(outcome.rmse_over_rms for outcome in outcomes),
+        _largest(outcome.error_over_naive for outcome in outcomes),
     )
+
+
+def _verdict(implementation: Implementation, probe: Probe, wrong: str) -> tuple[Verdict, str]:
+    """What is wrong, in the light of what is declared."""
+    declared = implementation.deviation(probe.topic) if probe.topic else None
+    if declared is None:
+        return (Verdict.FAIL, wrong) if wrong else (Verdict.PASS, "")
+    if wrong:
+        return Verdict.DEVIATES, f"gives {declared.says}"
+    return Verdict.FAIL, f"declared to give {declared.says}, but conforms: remove the declaration"
+
+
+def _largest(numbers: Any) -> float | None:
+    return max((number for number in numbers if number is not None and math.isfinite(number)), default=None)
+
+
+class _Watched:
+    """A framework that keeps an eye on the arrays it made for an implementation: nobody may write into them."""
+
+    def __init__(self, framework: Framework) -> None:
+        self._framework = framework
+        self._made: list[tuple[Any, np.ndarray]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._framework, name)
+
+    def to_native(self, array: np.ndarray, dtype: str, device: str) -> Any:
+        native = self._framework.to_native(array, dtype, device)
+        self._made.append((native, self._framework.to_numpy(native).copy()))
+        return native
+
+    def modified(self) -> str:
+        """Which of them were written into, in words; empty if none was."""
+        for native, before in self._made:
+            if not np.array_equal(self._framework.to_numpy(native), before, equal_nan=before.dtype.kind == "f"):
+                return f"the call modified its input of shape {before.shape}"
+        return ""
+
+
+def _output(implementation: Implementation, framework: Framework, device: str, case: Case, probe: Probe) -> _Outcome:
+    """Hold one call to the oracle: its output, its gradients where they belong to the case, and that its inputs stay."""
+    asked, watched = question(case, 0), _Watched(framework)
+    inputs = poisoned(asked.inputs, case, probe.poison) if probe.poison else asked.inputs
+    prepared = _prepare(implementation, watched, device, case, inputs, probe)
     found = execution.run(implementation, framework, prepared, inputs)
-    judgement = judge_all(found, inputs.dtype, expected, implementation.roundoffs(inputs.dtype))
-    return judgement.reason, judgement.error_over_bound
+    claims = implementation.roundoffs(inputs.dtype)
+    if case.values != VALUES[0] and asked.expected["output"].score_error(claims) > ILL_CONDITIONED:
+        raise Unsupported(
+            f"no useful bound: {case.name} is too large for the arithmetic that it claims in {case.dtype}"
+        )
+    judgement = judge_all(found, inputs.dtype, asked.expected, claims)
+    return _outcome(judgement, judgement.reason or watched.modified(), asked.naive)
 
 
-def _poisoned(inputs: Inputs, case: Case, which: str) -> Inputs:
-    """The same inputs with NaN in every key or value that no query of its batch element sees."""
-    seen = visible(inputs, case.semantics).any(axis=(1, 2))
-    hidden = ~np.broadcast_to(seen, (inputs.shape.B, inputs.shape.S))
-    array = getattr(inputs, which).copy()
-    array[hidden] = np.nan
-    return dataclasses.replace(inputs, **{which: array})
+def _repeats(implementation: Implementation, framework: Framework, device: str, case: Case, probe: Probe) -> _Outcome:
+    """Hold many calls to the oracle, on two problems of one shape, one after the other."""
+    first, second = question(case, 0), question(case, 1)
+    watched, claims = _Watched(framework), implementation.roundoffs(case.dtype)
+
+    def hold(returned: Any, prepared: Prepared, asked: Question) -> Judgement:
+        found = execution.results(implementation, framework, prepared, returned, asked.inputs)
+        return judge_all(found, case.dtype, asked.expected, claims)
+
+    prepared = _prepare(implementation, watched, device, case, first.inputs, probe)
+    other = _prepare(implementation, watched, device, case, second.inputs, probe, reuse=prepared)
+    steps = (
+        *((f"call {i + 1}", prepared, first) for i in range(CALLS)),
+        ("another problem of the same shape", other, second),
+        ("the first problem again", prepared, first),
+    )
+    kept = _call(implementation, framework, prepared)
+    worst = hold(kept, prepared, first)
+    for name, chosen, asked in steps:
+        judgement = hold(_call(implementation, framework, chosen), chosen, asked)
+        if not judgement.correct:
+            return _outcome(judgement, f"{name}: {judgement.reason}")
+        worst = max(worst, judgement, key=lambda j: j.error_over_bound)
+    after = hold(kept, prepared, first)
+    if not after.correct:
+        return _outcome(after, f"the first answer, after other calls: {after.reason}")
+    return _outcome(worst, worst.reason or watched.modified())
+
+
+def _log_sum_exp(
+    implementation: Implementation, framework: Framework, device: str, case: Case, probe: Probe
+) -> _Outcome:
+    """Hold the log-sum-exp that an implementation gives away to the oracle's."""
+    inputs, watched = question(case, 0).inputs, _Watched(framework)
+    found = execution.log_sum_exp(implementation, cast("Framework", watched), inputs, case.semantics, device)
+    expected = expect_log_sum_exp(inputs, case.semantics)
+    judgement = judge(found, case.dtype, expected, implementation.roundoffs(case.dtype))
+    return _outcome(judgement, judgement.reason or watched.modified())
+
+
+_KINDS: Mapping[str, Callable[..., _Outcome]] = {
+    "output": _output,
+    "repeats": _repeats,
+    "log-sum-exp": _log_sum_exp,
+}
+
+
+def _outcome(judgement: Judgement, reason: str, naive: float | None = None) -> _Outcome:
+    over_naive = judgement.max_abs_error / naive if naive else None
+    return _Outcome(reason, judgement.error_over_bound, judgement.rmse_over_rms, over_naive)
+
+
+def _prepare(
+    implementation: Implementation,
+    watched: _Watched,
+    device: str,
+    case: Case,
+    inputs: Inputs,
+    probe: Probe,
+    reuse: Prepared | None = None,
+) -> Prepared:
+    """As execution.prepare; a probe about a deviation is asked where that deviation is declared, too."""
+    if probe.topic:
+        if device not in implementation.devices or inputs.dtype not in implementation.dtypes:
+            raise Unsupported(f"not on {device} in {inputs.dtype}")
+        if inputs.upstream is not None and isinstance(implementation.gradient, str):
+            raise Unsupported(f"no backward pass: {implementation.gradient}")
+    return execution.prepare(
+        implementation,
+        cast("Framework", watched),
+        inputs,
+        case.semantics,
+        device,
+        probe_deviations=bool(probe.topic),
+        reuse=reuse,
+    )
+
+
+def _call(implementation: Implementation, framework: Framework, prepared: Prepared) -> Any:
+    """What a call returned, native, once it is there."""
+    with implementation.context():
+        returned = prepared.call()
+        framework.barrier(returned)
+    return returned

@@ -9,7 +9,7 @@ from typing import Any
 
 from backends import execution
 from backends.accuracy import Expected, Judgement, judge_all
-from backends.interface import Framework, Implementation, Prepared
+from backends.interface import Framework, Implementation, Prepared, Unsupported
 from backends.problem import Inputs
 from benchmarks.cases import Case
 from benchmarks.harness.canary import Canary
@@ -67,6 +67,8 @@ class Cell:
 
         `known`: kernel and seconds per call, where an earlier process has found them out.
         """
+        if implementation.untimed:
+            raise Unsupported(f"never timed, only checked: {implementation.untimed}")
         prepared = execution.prepare(implementation, framework, inputs, case.semantics, device)
         with implementation.context():
             start = time.perf_counter()

@@ -13,6 +13,8 @@ from benchmarks.conformance.probing import Verdict
 from benchmarks.reports.text import harmless
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from benchmarks.conformance.check import Matrix
@@ -27,24 +29,35 @@ MARKS = {
 LEGEND = "+ conforms   . refuses, with a reason   d deviates, as declared   X wrong or undeclared   E error"
 
 
+_NAMES = 29
+_MOST = 35
+"""Probes in one table: each takes two of the 100 columns, the implementations' names take the rest."""
+
+
 def matrix_table(matrix: Matrix) -> RenderableType:
     """Implementations down, probes across, one letter each; the probes' names stand upright to fit the width."""
-    names = matrix.probes
-    height = max(len(name) for name in names)
-    lines = [
-        Text(" " * 29 + "  ".join(name.rjust(height)[row] for name in names), style="dim") for row in range(height)
-    ]
     table = Table.grid(padding=0)
-    for line in lines:
-        table.add_row(line)
-    for implementation in matrix.implementations:
-        line = Text(implementation[:27].ljust(29))
-        for name in names:
-            mark, style = MARKS[matrix.answers[implementation, name].verdict]
-            line.append(mark + "  ", style=style)
-        table.add_row(line)
+    parts = -(-len(matrix.probes) // _MOST)
+    size = -(-len(matrix.probes) // max(parts, 1))
+    for start in range(0, len(matrix.probes), size or 1):
+        for line in _part(matrix, matrix.probes[start : start + size]):
+            table.add_row(line)
+        table.add_row(Text(""))
     table.add_row(Text(LEGEND, style="dim"))
     return table
+
+
+def _part(matrix: Matrix, names: Sequence[str]) -> list[Text]:
+    height = max(len(name) for name in names)
+    upright = (" ".join(name.rjust(height)[row] for name in names) for row in range(height))
+    lines = [Text(" " * _NAMES + line, style="dim") for line in upright]
+    for implementation in matrix.implementations:
+        line = Text(implementation[: _NAMES - 2].ljust(_NAMES))
+        for name in names:
+            mark, style = MARKS[matrix.answers[implementation, name].verdict]
+            line.append(mark + " ", style=style)
+        lines.append(line)
+    return lines
 
 
 def summary_lines(matrix: Matrix) -> list[Text]:

@@ -104,15 +104,14 @@ def checking(*, quiet: bool) -> Iterator[Callable[[str, Answer | None], None]]:
         disable=quiet or not err.is_terminal,
     )
     task = bar.add_task("starting workers", total=None)
-    last = ""
+    told: set[str] = set()
 
     def show(text: str, answer: Answer | None) -> None:
-        nonlocal last
         bar.update(task, description=text)
-        subject = text.partition(" ")[0]
-        if not quiet and not err.is_terminal and answer is None and subject != last:
-            last = subject
-            err.print(subject if "/" in subject else text)
+        subject = text.partition(" ")[0] if answer is not None else text
+        if not quiet and not err.is_terminal and subject not in told:
+            told.add(subject)
+            err.print(subject)
 
     with bar:
         yield show

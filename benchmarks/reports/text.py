@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
@@ -29,6 +32,12 @@ def spread(median: float, low: float, high: float) -> str:
 def harmless(text: str) -> str:
     """Text from foreign code without control or direction-changing characters: it cannot steer a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def prose(text: str) -> str:
+    """A sentence with foreign text in it, for Markdown: all markup escaped, mentions and references to issues broken."""
+    escaped = re.sub(r"([\\`*_{}\[\]()+!|~$^-])", r"\\\1", html.escape(harmless(text)[:300], quote=False))
+    return re.sub(r"([@#])", r"\1&ZeroWidthSpace;", escaped)
 
 
 def shape_words(row: dict[str, object]) -> str:

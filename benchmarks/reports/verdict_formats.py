@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import html
 import io
 import json
 import math
-import re
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET  # only writes here; nothing is parsed
 
 from benchmarks.comparison.verdicts import Exit, Verdict
+from benchmarks.records import safe_text
 from benchmarks.reports import verdict_words as w
-from benchmarks.reports.text import harmless, seconds
+from benchmarks.reports.text import harmless, prose, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +38,7 @@ def markdown(comparison: Comparison, *, everything: bool = False) -> str:
     most = len(comparison.cells) * 4 if everything else _MOST_ROWS
     lines += _table(shown, most)
     complaints = [
-        f"- **{complaint.gate}** {_code(w.name(cell))} {_code(cell.implementation)}: {_prose(complaint.text)}"
+        f"- **{complaint.gate}** {_code(w.name(cell))} {_code(cell.implementation)}: {prose(complaint.text)}"
         for cell in w.in_order(comparison.cells)
         for complaint in cell.complaints
     ]
@@ -47,7 +46,7 @@ def markdown(comparison: Comparison, *, everything: bool = False) -> str:
     lines += [f"- {line}" for line in w.summed_up(quiet)]
     unjudged = w.without_verdict(comparison)
     lines += [f"- {len(unjudged)} without a time on both sides"] if unjudged else []
-    lines += [f"- note: {_prose(note)}" for note in comparison.notes]
+    lines += [f"- note: {prose(note)}" for note in comparison.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -86,12 +85,6 @@ def _code(text: str) -> str:
     return f"`{inner}`" if inner.strip() else ""
 
 
-def _prose(text: str) -> str:
-    """A sentence with foreign text in it: all markup escaped, mentions and references to issues broken."""
-    escaped = re.sub(r"([\\`*_{}\[\]()+!|~$^-])", r"\\\1", html.escape(harmless(text)[:300], quote=False))
-    return re.sub(r"([@#])", r"\1&ZeroWidthSpace;", escaped)
-
-
 def as_csv(comparison: Comparison, *, everything: bool = False) -> str:
     """One row per cell, in the order of the runs, all of them always."""
     del everything
@@ -118,9 +111,7 @@ def _plain(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.9g}"
-    text = harmless(str(value))
-    # A spreadsheet would run what starts like a formula.
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+    return safe_text(harmless(str(value)))
 
 
 def as_json(comparison: Comparison, *, everything: bool = False) -> str:

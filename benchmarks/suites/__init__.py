@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 PROCESSES = {"smoke": 1}
 """Fresh processes of each framework, where it is not the usual number."""
 USUAL_PROCESSES = 2
+LEFT_TO_ASK = ("keras_jax", "keras_torch")
+"""Frameworks that a suite takes only where they are asked for, and `full` always. What Keras calls there is timed as jax's
+and torch's own already; the two would make smoke half as long again, and add four minutes to default on one core.
+"""
 
 SUITES = {
     "smoke": "all frameworks, in less than a minute",
@@ -22,6 +26,11 @@ SUITES = {
     "flash": "the grid of the FlashAttention papers",
     "full": "all of the above",
 }
+
+
+def leaves_out(name: str) -> tuple[str, ...]:
+    """The frameworks that a suite takes only where they are asked for."""
+    return () if name == "full" else LEFT_TO_ASK
 
 
 def load(name: str) -> tuple[Case, ...]:

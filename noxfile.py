@@ -7,6 +7,7 @@ nox -s types    mypy, strict
 nox -s bench    the main job: run --suite default
 nox -s ab       a revision, or two versions of a framework, timed live in alternation
 nox -s baseline keep a run of this machine under results/baselines
+nox -s mutants  faults that the check has to find, and right variants that it may not accuse
 nox -s conformance  docs/conformance.md and results/conformance.csv, red where an answer changed
 nox -s pytest-benchmark   a suite through pytest-benchmark
 """
@@ -211,6 +212,13 @@ def conformance(session: nox.Session) -> None:
     against = ("--against", str(table)) if table.exists() else ()
     files = ("--page", "docs/conformance.md", "--csv", str(table))
     _python(session, "-m", "benchmarks", "check", "--matrix", *files, *against, *session.posargs)
+
+
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Plant faults into a right attention; each has to be found by the questions of `check`, and no right variant accused."""
+    _environment(session)
+    _python(session, "-m", "tests.mutants", *session.posargs)
 
 
 @nox.session(name="pytest-benchmark", default=False)

@@ -9,7 +9,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import backends
-
 from tests.processes import ROOT, attnbench, python
 
 QUICK = (

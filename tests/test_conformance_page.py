@@ -7,13 +7,16 @@ import io
 
 import pytest
 
+import backends
 from backends.interface import Deviation
 from benchmarks.conformance.check import Matrix
+from benchmarks.conformance.probes import PROBES as PROBES_OF_CHECK
 from benchmarks.conformance.probing import Answer, Verdict
 from benchmarks.errors import UnreadableResults
 from benchmarks.harness.session import Greeting
 from benchmarks.records import Status
 from benchmarks.reports.conformance import COLUMNS, changes_since, conformance_csv, conformance_page
+from tests.helpers import ROOT
 
 IDS = ("torch/sdpa-math", "torch/mine")
 PROBES = ("plain", "nan-in-key", "bfloat16")
@@ -80,3 +83,11 @@ def test_another_table_is_refused(tmp_path, text, told) -> None:
         changes_since(file, matrix())
     with pytest.raises(UnreadableResults, match="cannot be read"):
         changes_since(tmp_path / "none.csv", matrix())
+
+
+def test_the_published_table_has_every_implementation_and_every_question() -> None:
+    """A new implementation or question is published with the next `nox -s conformance`, which this asks for."""
+    with (ROOT / "results" / "conformance.csv").open(encoding="utf-8") as file:
+        published = {(row["implementation"], row["probe"]) for row in csv.DictReader(file)}
+    able = [id for id, chosen in backends.implementations().items() if "cpu" in chosen.devices]
+    assert published == {(id, probe.name) for id in able for probe in PROBES_OF_CHECK}

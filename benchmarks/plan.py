@@ -50,7 +50,7 @@ class Plan:
     cpus: tuple[int, ...] = ()
     """Those that the workers run on; none named: all."""
     processes: int = 2
-    blocks: int = 14
+    blocks: int = 12
     """Timed blocks of each cell in each process."""
     block_s: float = 0.028
     slowdown: float = 0.0

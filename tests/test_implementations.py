@@ -100,6 +100,12 @@ def test_each_accepted_feature_is_taken(cpu_id: str) -> None:
         assert hold(cpu_id, problem) == "accepted", feature
 
 
+@pytest.mark.parametrize("H", [1, 256])
+def test_the_smallest_and_the_largest_heads(cpu_id: str, H: int) -> None:
+    """Head sizes from 1 to 256; those between are hypothesis's to choose."""
+    assert hold(cpu_id, make_problem(dtype="float32", **{**PLAIN, "H": H})) == "accepted"
+
+
 def test_attention_gives_what_the_harness_times(cpu_id: str) -> None:
     """backends.attention and the prepared call are one computation, in the dtype of the query."""
     problem = make_problem(**COMMON)

@@ -88,7 +88,7 @@ def test_what_no_bound_can_judge_is_refused_where_the_values_are_to_blame() -> N
     """Claims too wide for large scores are no failure of the arithmetic claimed; for normal values they are."""
 
     def wide(dtype: str) -> Roundoffs:
-        return Roundoffs.of(dtype, accumulate="float16")
+        return Roundoffs.of(dtype, accumulate="bfloat16")
 
     assert answer_of(RIGHT, "outliers", roundoffs=wide).verdict is Verdict.REFUSED
     assert "no useful bound" in answer_of(RIGHT, "outliers", roundoffs=wide).reason

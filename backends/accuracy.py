@@ -186,7 +186,7 @@ def judge(out: np.ndarray, dtype: str, expected: Expected, roundoffs: Roundoffs)
             f"ill-conditioned in {dtype}: scores may be off by {score_error:.2g} nats (analysis holds to {ILL_CONDITIONED})"
         )
     bound = expected.bound(roundoffs)
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         error = np.asarray(np.abs(out.astype(np.float64) - expected.out))  # of a scalar bias it is a number
         error[(out == expected.out)] = 0.0  # equal infinities
         # A bound of 0 is met by what is exact; NaN is far off.

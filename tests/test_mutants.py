@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.conformance.probes import PROBES, Probe
-from tests.mutants.mutant import Mutant
+from tests.mutants import __main__ as table
+from tests.mutants.mutant import Mutant, mutant
 from tests.mutants.trial import CHEAP_FIRST, FAULTS, accusations, caught_by
 from tests.mutants.variants import VARIANTS
 
@@ -41,3 +42,20 @@ def test_the_faults_are_many_and_each_is_another() -> None:
     assert len(FAULTS) >= 100
     assert len(VARIANTS) >= 15
     assert set(CHEAP_FIRST) == set(PROBES)
+
+
+@pytest.mark.parametrize(
+    ("faults", "variants", "says", "status"),
+    [
+        (FAULTS[:1], VARIANTS[:1], "1 faults, 1 right variants, 0 told wrong", 0),
+        ((mutant("none at all"),), (), "SURVIVES", 1),
+        (FAULTS[:1], FAULTS[1:2], "WRONGLY ACCUSED by", 1),
+        ((), VARIANTS[:1], "0 faults", 1),
+    ],
+)
+def test_the_table_is_red_where_something_is_told_wrong(monkeypatch, capsys, faults, variants, says, status) -> None:
+    """`nox -s mutants`: 1 where a fault survives, a right one is accused, or nothing was planted."""
+    monkeypatch.setattr(table, "FAULTS", faults)
+    monkeypatch.setattr(table, "VARIANTS", variants)
+    assert table.main() == status
+    assert says in capsys.readouterr().out

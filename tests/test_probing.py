@@ -16,7 +16,7 @@ from backends.interface import Framework, Unsupported
 from backends.problem import DTYPES
 from backends.visibility import any_row_is_blind
 from benchmarks import inputs as seeded
-from benchmarks.cases import VALUES, Case, case
+from benchmarks.cases import MASKS, VALUES, Case, case
 from benchmarks.conformance import probing
 from benchmarks.conformance.probes import BY_NAME, KINDS, PROBES
 from benchmarks.conformance.probing import Verdict, ask
@@ -200,6 +200,23 @@ def test_values_are_drawn_in_the_dtype_of_the_case(values: str, dtype: str) -> N
         assert 0 < np.count_nonzero(made.key != normal.key) < made.key.size / 200
     if values == "constant-keys":
         assert (made.key == made.key[:, :1]).all()
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_every_mask_lets_every_query_see_something_and_hides_something(mask: str) -> None:
+    """Else a row would be empty, which is a question of its own."""
+    for T, S in ((13, 21), (13, 13), (21, 13)):
+        made = seeded.make(case("x", "", B=2, T=T, S=S, N=3, mask=mask), 0).mask
+        assert made is not None
+        assert made.any(axis=-1).all()
+        assert not made.all()
+
+
+@pytest.mark.parametrize(("bias", "shape"), [("random", (1, 3, 5, 7)), ("full", (2, 3, 5, 7)), ("keys", (2, 1, 1, 7))])
+def test_biases_have_the_axes_that_they_name(bias: str, shape: tuple[int, ...]) -> None:
+    made = seeded.make(case("x", "", B=2, T=5, S=7, N=3, bias=bias), 0).bias
+    assert made is not None
+    assert made.shape == shape
 
 
 def test_unknown_values_are_refused() -> None:

@@ -1,8 +1,8 @@
 """The questions of `check`, as data: one semantic each, on problems small enough to ask every implementation.
 
-The shapes are few, for each one costs a compiler seconds; within them every size is another number, none is a multiple of a
-block, and every batch element, head, query and key has numbers of its own: what is mixed up shows. That no probe can be spared
-and none is missing is tested by planted faults: see tests/mutants.
+The shapes are few, for each one costs a compiler seconds; within them every size is another number, hardly any is a multiple of
+a block, and every batch element, head, query and key has numbers of its own: what is mixed up shows. That each probe finds
+something, and that what is known to go wrong is found, is tested with planted faults: see tests/mutants.
 """
 
 from __future__ import annotations

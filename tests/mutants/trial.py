@@ -8,11 +8,11 @@ from typing import cast
 from backends.interface import Framework
 from benchmarks.conformance.probes import PROBES, Probe
 from benchmarks.conformance.probing import Verdict, ask
-from tests.mutants import backward, memory, scores, seen, softmax
+from tests.mutants import backward, memory, scores, seen, softmax, tiles
 from tests.mutants.frame import Frame
 from tests.mutants.mutant import Mutant
 
-FAULTS = (*seen.FAULTS, *scores.FAULTS, *softmax.FAULTS, *memory.FAULTS, *backward.FAULTS)
+FAULTS = (*seen.FAULTS, *scores.FAULTS, *softmax.FAULTS, *tiles.FAULTS, *memory.FAULTS, *backward.FAULTS)
 FRAME = cast("Framework", Frame())
 
 

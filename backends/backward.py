@@ -11,8 +11,7 @@ the format of P. Invisible keys and values, whatever they hold, have no part in 
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,12 +26,8 @@ if TYPE_CHECKING:
 NAMES = ("query", "key", "value", "bias")
 """What there are gradients of, in the order in which an implementation returns them after the output."""
 _AXES = {"query": "b,t,n,h", "key": "b,s,k,h", "value": "b,s,k,v", "bias": "b,n,t,s"}
-_UNITS = {
-    name: Roundoffs(
-        **{other: float(other == name) for other in ("product", "score", "probability", "output", "smallest")}
-    )
-    for name in ("product", "score", "probability", "output", "smallest")
-}
+_ROUNDOFFS = tuple(field.name for field in fields(Roundoffs))
+_UNITS = {unit: Roundoffs(**{name: float(name == unit) for name in _ROUNDOFFS}) for unit in _ROUNDOFFS}
 """A bound is linear in the roundoffs: its coefficients are what it is where one of them is 1 and the others are 0."""
 
 
@@ -185,8 +180,3 @@ def _collect(
     if "bias" in to:
         broadcast = np.sqrt(max(1, shape.B * shape.N * shape.T * shape.S / max(1, to["bias"].size)))
         _add(to["bias"], block.at, scores + (broadcast * u.product + u.output) * size)
-
-
-def with_upstream(inputs: Inputs, upstream: np.ndarray) -> Inputs:
-    """The same problem, forward and backward."""
-    return dataclasses.replace(inputs, upstream=upstream)

@@ -17,15 +17,22 @@ from backends.problem import Inputs, Semantics
 from backends.visibility import any_row_is_blind
 
 
-def refuse(implementation: Implementation, inputs: Inputs, semantics: Semantics, device: str) -> None:
-    """Raise Unsupported for what the declared capabilities and deviations rule out."""
+def refuse(
+    implementation: Implementation,
+    inputs: Inputs,
+    semantics: Semantics,
+    device: str,
+    *,
+    probe_deviations: bool = False,
+) -> None:
+    """Raise Unsupported for what the declared capabilities and, unless these are probed, the deviations rule out."""
     if device not in implementation.devices:
         raise Unsupported(f"runs on {', '.join(implementation.devices)}, not on {device}")
     if inputs.dtype not in implementation.dtypes:
         raise Unsupported(f"no {inputs.dtype}: takes {', '.join(implementation.dtypes)}")
     if inputs.upstream is not None and isinstance(implementation.gradient, str):
         raise Unsupported(f"no backward pass: {implementation.gradient}")
-    empty = implementation.deviation("empty_rows")
+    empty = None if probe_deviations else implementation.deviation("empty_rows")
     if empty is not None and any_row_is_blind(inputs, semantics):
         raise Unsupported(f"a query row sees no key: gives {empty.says}, not 0 (declared deviation)")
 
@@ -47,8 +54,7 @@ def prepare(
     the function that was compiled for an earlier problem of the same shape and semantics is called on these inputs. With
     `keep` such a function is looked for among those kept before, and kept. Raises Unsupported with the reason.
     """
-    if not probe_deviations:
-        refuse(implementation, inputs, semantics, device)
+    refuse(implementation, inputs, semantics, device, probe_deviations=probe_deviations)
     lowered, static, notes = lower(inputs, semantics, implementation)
     native = to_layout(lowered, implementation.layout)
     query, key, value = (framework.to_native(a, inputs.dtype, device) for a in (native.query, native.key, native.value))
@@ -116,10 +122,15 @@ def run(
     implementation: Implementation, framework: Framework, prepared: Prepared, inputs: Inputs
 ) -> dict[str, tuple[np.ndarray, str]]:
     """Call once; see results."""
+    return results(implementation, framework, prepared, call(implementation, framework, prepared), inputs)
+
+
+def call(implementation: Implementation, framework: Framework, prepared: Prepared) -> Any:
+    """What a call returns, native, once it has been computed."""
     with implementation.context():
         returned = prepared.call()
         framework.barrier(returned)
-    return results(implementation, framework, prepared, returned, inputs)
+    return returned
 
 
 def results(
@@ -153,8 +164,5 @@ def log_sum_exp(
         raise Unsupported("gives no log-sum-exp away")
     own = dataclasses.replace(implementation, function=implementation.log_sum_exp, is_setup=False)
     prepared = prepare(own, framework, inputs, semantics, device)
-    with implementation.context():
-        returned = prepared.call()
-        framework.barrier(returned)
-    array = framework.to_numpy(returned)
+    array = framework.to_numpy(call(own, framework, prepared))
     return array.transpose(0, 2, 1) if array.ndim == 3 else array

@@ -174,10 +174,10 @@ def _repeats(implementation: Implementation, framework: Framework, device: str, 
         ("another problem of the same shape", other, second),
         ("the first problem again", prepared, first),
     )
-    kept = _call(implementation, framework, prepared)
+    kept = execution.call(implementation, framework, prepared)
     worst = hold(kept, prepared, first)
     for name, chosen, asked in steps:
-        judgement = hold(_call(implementation, framework, chosen), chosen, asked)
+        judgement = hold(execution.call(implementation, framework, chosen), chosen, asked)
         if not judgement.correct:
             return _outcome(judgement, f"{name}: {judgement.reason}")
         worst = max(worst, judgement, key=lambda j: j.error_over_bound)
@@ -220,11 +220,6 @@ def _prepare(
     reuse: Prepared | None = None,
 ) -> Prepared:
     """As execution.prepare; a probe about a deviation is asked where that deviation is declared, too."""
-    if probe.topic:
-        if device not in implementation.devices or inputs.dtype not in implementation.dtypes:
-            raise Unsupported(f"not on {device} in {inputs.dtype}")
-        if inputs.upstream is not None and isinstance(implementation.gradient, str):
-            raise Unsupported(f"no backward pass: {implementation.gradient}")
     return execution.prepare(
         implementation,
         cast("Framework", watched),
@@ -234,11 +229,3 @@ def _prepare(
         probe_deviations=bool(probe.topic),
         reuse=reuse,
     )
-
-
-def _call(implementation: Implementation, framework: Framework, prepared: Prepared) -> Any:
-    """What a call returned, native, once it is there."""
-    with implementation.context():
-        returned = prepared.call()
-        framework.barrier(returned)
-    return returned

@@ -126,9 +126,7 @@ class Cell:
         self._hold(prepared, fresh, fresh_expected, "after timing, on fresh inputs: ")
 
     def _hold(self, prepared: Prepared, inputs: Inputs, expected: Mapping[str, Expected], when: str) -> None:
-        with self.implementation.context():
-            output = prepared.call()
-            self.framework.barrier(output)
+        output = execution.call(self.implementation, self.framework, prepared)
         _judge(self.implementation, self.framework, prepared, output, inputs, expected, when)
 
 

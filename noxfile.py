@@ -106,9 +106,9 @@ def dev(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests."""
+    """Run the tests, in two processes where nothing else is asked for: each of them loads every framework."""
     _environment(session)
-    _python(session, "-m", "pytest", *session.posargs)
+    _python(session, "-m", "pytest", *(session.posargs or ("-n", "2", "--dist", "worksteal")))
 
 
 @nox.session

@@ -146,6 +146,8 @@ def results(
         return {"output": (out, framework.dtype_of(returned))}
     found = {}
     for name, native in zip(("output", *prepared.sources), returned, strict=False):
+        if native is None:  # the judge says which is missing
+            continue
         array, shape = framework.to_numpy(native), inputs.shape
         if name == "bias":
             array = bias_from_layout(array, implementation.layout, inputs)

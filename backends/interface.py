@@ -185,6 +185,7 @@ class Implementation:
     gradient: Callable[..., Any] | str | None = None
     log_sum_exp: Callable[..., Any] | None = None
     untimed: str = ""
+    broadcasts: bool = True
 
     @property
     def framework(self) -> str:
@@ -234,6 +235,7 @@ def implementation(
     gradient: Callable[..., Any] | str | None = None,
     log_sum_exp: Callable[..., Any] | None = None,
     untimed: str = "",
+    broadcasts: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as the implementation `framework/name`.
 
@@ -265,6 +267,8 @@ def implementation(
         log_sum_exp: f(query, key, value, **keywords): the log-sum-exp of the scores, (B,N,T), as the same kernel has it;
             None where it gives none away.
         untimed: why it is held to the oracle and never timed; empty: it is timed.
+        broadcasts: whether a mask or bias may have one axis of size 1 for all queries, or for all keys; if not, it is
+            written out beforehand, and the result says so.
 
     """
     framework, _, name = id.partition("/")
@@ -299,6 +303,7 @@ def implementation(
             gradient,
             log_sum_exp,
             untimed,
+            broadcasts,
         )
         return function
 

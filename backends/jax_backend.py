@@ -67,7 +67,7 @@ def compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
     """jax.jit, the one mode."""
     if mode != "jit":
         raise Unsupported(f"JAX has no compile mode {mode!r}, expected 'jit'")
-    return jax.jit(_in_own_width(function))
+    return jax.jit(in_own_width(function))
 
 
 def differentiate(function: Callable[..., Any], mode: str | None, sources: tuple[str, ...]) -> Callable[..., Any]:
@@ -84,7 +84,7 @@ def differentiate(function: Callable[..., Any], mode: str | None, sources: tuple
         output, pull = jax.vjp(of_sources, *(own[name] for name in sources))
         return (output, *pull(upstream))
 
-    return compile(both, mode) if mode is not None else _in_own_width(both)
+    return compile(both, mode) if mode is not None else in_own_width(both)
 
 
 def pull_back(call: Callable[[], Array], sources: tuple[Array, ...], upstream: Array) -> tuple[Array, ...]:
@@ -116,7 +116,7 @@ def _x64(dtype: np.dtype[Any]) -> AbstractContextManager[Any]:
     return jax.enable_x64(True) if dtype == np.float64 else nullcontext()
 
 
-def _in_own_width(function: Callable[..., Any]) -> Callable[..., Any]:
+def in_own_width(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` with x64 on while it runs, or is traced, on float64 arrays; on all others nothing is touched.
 
     JAX has float64 only where x64 is on. Turned on for the whole process it would make 64 bits the default of every index
@@ -147,13 +147,13 @@ def _listed(found: list[str]) -> str:
     return ", ".join(name if count == 1 else f"{name} x{count}" for name, count in sorted(Counter(found).items()))
 
 
-def _prove_eager(prepared: Prepared) -> str:
+def prove_eager(prepared: Prepared) -> str:
     """The primitives that are dispatched one by one."""
     text = str(jax.make_jaxpr(prepared.function)(*prepared.arguments, **prepared.keywords))
     return "eager: " + _listed(re.findall(r"= (dot_general|exp|reduce_max|reduce_sum|div)\b", text))
 
 
-def _prove_xla(prepared: Prepared) -> str:
+def prove_xla(prepared: Prepared) -> str:
     """Two whole products by XLA: no loop, no fused attention."""
     return _checked(prepared, lambda text: "__cudnn$fmha" not in text and " while(" not in text, "plain operations")
 
@@ -171,13 +171,13 @@ def _prove_cudnn(prepared: Prepared) -> str:
     return _checked(prepared, lambda text: "__cudnn$fmha" in text, "a call of __cudnn$fmha")
 
 
-def _claims(dtype: str) -> Roundoffs:
+def claims(dtype: str) -> Roundoffs:
     """Scores and sums in float32 at least, subnormals flushed; probabilities multiplied in the dtype of the values."""
     wide = "float64" if dtype == "float64" else "float32"
     return Roundoffs.of(dtype, accumulate=wide, score=wide, flushes=True)
 
 
-def _claims_nn(dtype: str) -> Roundoffs:
+def claims_nn(dtype: str) -> Roundoffs:
     """As above, but the softmax runs in float32 whatever the dtype: a float64 problem has float32 accuracy."""
     probability = "float32" if dtype == "float64" else dtype
     return Roundoffs.of(dtype, accumulate="float32", score="float32", probability=probability, flushes=True)
@@ -219,12 +219,12 @@ def _mix(weights: Array, value: Array) -> Array:
 
 
 # BNTH: the products need no transposition, and compiled it took 260 ms where BTNH took 400 (T = S = 2048, N = 8, H = 64).
-_OURS: dict[str, Any] = {"layout": "BNTH", "roundoffs": _claims, "deviations": (_LEAKS,)}
+_OURS: dict[str, Any] = {"layout": "BNTH", "roundoffs": claims, "deviations": (_LEAKS,)}
 
 
-@implementation("jax/naive-jit", summary="naive, compiled whole", **_OURS, compile="jit", prove=_prove_xla)
-@implementation("jax/naive", **_OURS, prove=_prove_eager, naive=True)
-@_in_own_width
+@implementation("jax/naive-jit", summary="naive, compiled whole", **_OURS, compile="jit", prove=prove_xla)
+@implementation("jax/naive", **_OURS, prove=prove_eager, naive=True)
+@in_own_width
 def naive(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """matmul, softmax, matmul, operation by operation: the textbook form; holds all (B,N,T,S) scores."""
     S = key.shape[2]
@@ -279,7 +279,7 @@ def _nn(query: Array, key: Array, value: Array, asked: Asked, implementation: st
 _THEIRS: dict[str, Any] = {
     "accepts": FEATURES - {"value_size", "softcap", "causal_bottom_right"},
     "compile": "jit",
-    "roundoffs": _claims_nn,
+    "roundoffs": claims_nn,
 }
 _NN_DEVIATES = (Deviation("empty_rows", "mean(V)", _NN), Deviation("hidden_nan_value", "NaN", _NN))
 
@@ -289,7 +289,7 @@ def _nn_log_sum_exp(query: Array, key: Array, value: Array, **keywords: Any) -> 
     return _nn_on_xla(query, key, value, Asked(**keywords), return_residual=True)[1].swapaxes(1, 2)
 
 
-@implementation("jax/nn", **_THEIRS, deviations=_NN_DEVIATES, prove=_prove_xla, log_sum_exp=_nn_log_sum_exp)
+@implementation("jax/nn", **_THEIRS, deviations=_NN_DEVIATES, prove=prove_xla, log_sum_exp=_nn_log_sum_exp)
 def nn(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """jax.nn.dot_product_attention, implementation="xla": what users call; holds all scores, softmax in float32."""
     return _nn_on_xla(query, key, value, Asked(**keywords))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from backends.interface import Asked, Deviation, KernelMismatch, Prepared, implementation
-from backends.jax_backend import _claims, _in_own_width
+from backends.jax_backend import claims, in_own_width
 
 Array = Any
 Ref = Any
@@ -128,7 +128,7 @@ def _compiled() -> Callable[..., tuple[Array, Array]]:
     return jax.jit(_attention, static_argnames=("causal", "window", "softcap", "scale"))
 
 
-@_in_own_width
+@in_own_width
 def _log_sum_exp(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     return _compiled()(query, key, value, **keywords)[1]
 
@@ -137,14 +137,14 @@ def _log_sum_exp(query: Array, key: Array, value: Array, **keywords: Any) -> Arr
     "jax/pallas",
     layout="BNTH",
     devices=("cpu",),
-    roundoffs=_claims,
+    roundoffs=claims,
     deviations=(Deviation("hidden_nan_value", "NaN"),),
     prove=_prove,
     gradient="a pallas_call has no transpose (jax-ml/jax#22197), and this kernel brings no backward pass of its own",
     log_sum_exp=_log_sum_exp,
     untimed="it is interpreted here, operation by operation: its time says nothing about the kernel",
 )
-@_in_own_width
+@in_own_width
 def pallas(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """FlashAttention as a Pallas kernel of ours, interpreted: for conformance, never timed."""
     return _compiled()(query, key, value, **keywords)[0]

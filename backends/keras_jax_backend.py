@@ -14,9 +14,9 @@ from backends import jax_backend, keras_calls
 from backends.accuracy import UNIT_ROUNDOFF, Roundoffs
 from backends.interface import Deviation, implementation
 from backends.jax_backend import (
-    _claims_nn,
-    _prove_eager,
-    _prove_xla,
+    claims_nn,
+    prove_eager,
+    prove_xla,
 )
 
 Array = Any
@@ -65,12 +65,13 @@ def _claims_of_layer(dtype: str) -> Roundoffs:
 
 
 _NARROW = ("float32", "bfloat16", "float16")
-_OPS, _LAYER = "keras/src/backend/jax/nn.py", "keras/src/layers/attention/attention.py"
-_LEAKS = Deviation("hidden_nan_value", "NaN")  # a weight of 0 times NaN
+_OPS = "keras/src/backend/jax/nn.py"
+_LAYER = "keras/src/layers/attention/attention.py: _apply_scores; see keras-team/keras#22391"
+_LEAKS = Deviation("hidden_nan_value", "NaN", "keras-team/keras#16108: 0 * NaN")
 _THEIRS: dict[str, Any] = {
     "devices": ("cpu",),
     "accepts": {"grouped", "scale", "mask", "bias", "causal_top_left"},
-    "roundoffs": _claims_nn,
+    "roundoffs": claims_nn,
     "deviations": (Deviation("empty_rows", "mean(V)", f"{_OPS} calls jax.nn"), _LEAKS),
 }
 
@@ -81,7 +82,7 @@ implementation(
     layout="BNTH",
     roundoffs=_claims,
     deviations=(_LEAKS,),
-    prove=_prove_eager,
+    prove=prove_eager,
     naive=True,
 )(keras_calls.naive)
 
@@ -90,11 +91,11 @@ implementation(
     "keras_jax/keras-ops-eager",
     summary="keras.ops.dot_product_attention, eager: it is traced anew in every call.",
     dtypes=_NARROW,
-    prove=_prove_eager,
+    prove=prove_eager,
     **_THEIRS,
 )
 # Compiled, XLA has no float16 product of the kind that JAX asks for on the CPU: see jax/nn.
-@implementation("keras_jax/keras-ops", dtypes=_NARROW[:2], compile="jit", prove=_prove_xla, **_THEIRS)
+@implementation("keras_jax/keras-ops", dtypes=_NARROW[:2], compile="jit", prove=prove_xla, **_THEIRS)
 def keras_ops(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """keras.ops.dot_product_attention under jax.jit, as in Keras's fit and predict: jax.nn's, implementation="xla"."""
     return keras_calls.dot_product_attention(query, key, value, **keywords)
@@ -109,7 +110,7 @@ def keras_ops(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     setup=True,
     roundoffs=_claims_of_layer,
     deviations=(Deviation("empty_rows", "mean(V)", _LAYER), Deviation("hidden_nan_key", "NaN", _LAYER), _LEAKS),
-    prove=_prove_eager,
+    prove=prove_eager,
     gradient="JAX cannot differentiate what was set up beforehand",
 )
 def keras_layer(query: Array, key: Array, value: Array, **keywords: Any) -> Callable[[], Array]:

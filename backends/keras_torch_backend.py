@@ -16,11 +16,11 @@ from backends import keras_calls, torch_backend
 from backends.accuracy import UNIT_ROUNDOFF, Roundoffs
 from backends.interface import Deviation, KernelMismatch, Prepared, declared_roundoffs, implementation
 from backends.torch_backend import (
-    _KEY_LEAKS,
-    _VALUE_LEAKS,
-    _WIDE_SCORES,
-    _prove_naive,
-    _ran,
+    KEY_LEAKS,
+    VALUE_LEAKS,
+    WIDE_SCORES,
+    operators_of,
+    prove_naive,
 )
 
 Tensor = Any
@@ -60,7 +60,7 @@ def _claims_of_layer(dtype: str) -> Roundoffs:
 
 def _prove_sdpa(prepared: Prepared) -> str:
     """The kernel that PyTorch chose: flash's, or the plain one for a single key/value head and for V != H."""
-    names = _ran(prepared)
+    names = operators_of(prepared)
     for kernel in ("_scaled_dot_product_flash_attention", "_scaled_dot_product_attention_math"):
         if found := [name for name in names if name.startswith(f"aten::{kernel}")]:
             return found[0]
@@ -68,15 +68,16 @@ def _prove_sdpa(prepared: Prepared) -> str:
 
 
 _NARROW = ("float32", "bfloat16", "float16")
-_OPS, _LAYER = "keras/src/backend/torch/nn.py", "keras/src/layers/attention/attention.py"
+_OPS = "keras/src/backend/torch/nn.py"
+_LAYER = "keras/src/layers/attention/attention.py: _apply_scores; see keras-team/keras#22391"
 
 implementation(
     "keras_torch/naive",
     dtypes=_NARROW,
     devices=("cpu",),
     layout="BNTH",
-    deviations=(_VALUE_LEAKS,),
-    prove=_prove_naive,
+    deviations=(VALUE_LEAKS,),
+    prove=prove_naive,
     naive=True,
 )(keras_calls.naive)
 
@@ -87,11 +88,11 @@ implementation(
     devices=("cpu",),
     accepts={"grouped", "value_size", "scale", "mask", "bias", "causal_top_left"},
     combines=False,  # bias is passed on in the place of the mask
-    roundoffs=_WIDE_SCORES,
+    roundoffs=WIDE_SCORES,
     deviations=(
         Deviation("empty_rows", "mean(V); in float16 attention without the mask", f"{_OPS}: _get_large_negative"),
-        _KEY_LEAKS,
-        _VALUE_LEAKS,
+        KEY_LEAKS,
+        VALUE_LEAKS,
     ),
     prove=_prove_sdpa,
 )
@@ -110,11 +111,11 @@ def keras_ops(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Ten
     roundoffs=_claims_of_layer,
     deviations=(
         # The layer compares PyTorch's dtype with the string "float16", never finds it, and subtracts 1e9 there, too.
-        Deviation("empty_rows", "mean(V); in float16 NaN", f"{_LAYER}: _apply_scores"),
+        Deviation("empty_rows", "mean(V); in float16 NaN", _LAYER),
         Deviation("hidden_nan_key", "NaN", _LAYER),
-        _VALUE_LEAKS,
+        VALUE_LEAKS,
     ),
-    prove=_prove_naive,
+    prove=prove_naive,
 )
 def keras_layer(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable[[], Tensor]:
     """keras.layers.Attention, built once and called eagerly; holds all (B*N,T,S) scores."""

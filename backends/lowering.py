@@ -8,6 +8,7 @@ refused with the reason. Property: the oracle gives the same answer before and a
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,25 @@ def lower(
     inputs: Inputs, semantics: Semantics, implementation: Implementation
 ) -> tuple[Inputs, Semantics, tuple[str, ...]]:
     """The problem in words that the implementation accepts, and what was rewritten. Raises Unsupported with the reason."""
+    inputs, semantics, notes = _express(inputs, semantics, implementation)
+    if not implementation.broadcasts:
+        inputs, more = _write_out(inputs)
+        notes += more
+    return inputs, semantics, notes
+
+
+def _write_out(inputs: Inputs) -> tuple[Inputs, tuple[str, ...]]:
+    """Masks and biases over all of T and S, where an axis of size 1 stood for all."""
+    full = (inputs.shape.T, inputs.shape.S)
+    whole = {name: as_four(array) for name in ("mask", "bias") if (array := getattr(inputs, name)) is not None}
+    short = {name: array for name, array in whole.items() if array.shape[2:] != full}
+    written: dict[str, Any] = {name: np.broadcast_to(a, (*a.shape[:2], *full)) for name, a in short.items()}
+    return dataclasses.replace(inputs, **written), tuple(f"{name} written out over T and S" for name in short)
+
+
+def _express(
+    inputs: Inputs, semantics: Semantics, implementation: Implementation
+) -> tuple[Inputs, Semantics, tuple[str, ...]]:
     accepts = implementation.accepts
     semantics, notes = _simplify(inputs, semantics, accepts)
     asked = set(features(inputs, semantics))

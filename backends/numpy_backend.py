@@ -98,6 +98,10 @@ def _prove(prepared: Prepared) -> str:
     return f"numpy.matmul on {blas}"
 
 
+# Inf in a hidden key or value makes NaN on its way to being hidden, and NumPy would warn of that.
+_quietly = np.errstate(invalid="ignore")
+
+
 class _Scores(NamedTuple):
     """What the textbook form has computed before it multiplies by the values; all (B,N,T,S), in the width of the sums."""
 
@@ -151,6 +155,7 @@ def _mix(found: _Scores, value: Array, dtype: np.dtype[Any]) -> Array:
     return out.astype(dtype, copy=False)
 
 
+@_quietly
 def _naive_backward(query: Array, key: Array, value: Array, upstream: Array, **keywords: Any) -> tuple[Any, ...]:
     """Output and gradients by the chain rule, operation by operation; holds several arrays of (B,N,T,S)."""
     asked = Asked(**keywords)
@@ -176,6 +181,7 @@ def _naive_backward(query: Array, key: Array, value: Array, upstream: Array, **k
     return (out, *(None if a is None else a.astype(query.dtype, copy=False) for a in gradients))
 
 
+@_quietly
 def _naive_log_sum_exp(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """(B,N,T), in the width of the sums."""
     return _softmax(query, key, Asked(**keywords)).log_sum_exp[..., 0]
@@ -187,6 +193,7 @@ _OURS: dict[str, Any] = {
 
 
 @implementation("numpy/naive", gradient=_naive_backward, log_sum_exp=_naive_log_sum_exp, naive=True, **_OURS)
+@_quietly
 def naive(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """matmul, softmax, matmul: the textbook form; holds all (B,N,T,S) scores."""
     return _mix(_softmax(query, key, Asked(**keywords)), value, query.dtype)

@@ -136,6 +136,7 @@ class Walk:
         tiles = [(b, k, rows, careful) for rows in self._row_tiles() for b in range(B) for k in range(K)]
         _spread(self._rows, tiles)
 
+    @np.errstate(invalid="ignore")  # Inf in a hidden key or value makes NaN on its way to being hidden
     def _rows(self, b: int, k: int, rows: slice, careful: bool) -> None:
         """Some query rows of all the query heads that share key/value head k: FlashAttention's recurrence over its keys."""
         wide, heads, G = self.wide, self._heads(k), self.group
@@ -216,6 +217,7 @@ class Walk:
         for rows in self._row_tiles():
             self._rows_backward(b, k, rows, upstream, to)
 
+    @np.errstate(invalid="ignore")
     def _rows_backward(self, b: int, k: int, rows: slice, upstream: Array, to: _Gradients) -> None:
         wide, heads, G = self.wide, self._heads(k), self.group
         q = self._flat(self.query, b, k, rows)

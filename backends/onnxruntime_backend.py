@@ -128,7 +128,9 @@ def _claims(dtype: str) -> Roundoffs:
     return Roundoffs.of(dtype, accumulate="float32", roundings=3)
 
 
-_MASKS = "onnxruntime/core/providers/cpu/llm/attention.cc: a mask is added to the scores"
+_MASKS = (
+    "onnxruntime/core/providers/cpu/llm/attention.cc: a mask is added to the scores; see microsoft/onnxruntime#28904"
+)
 _KEY_LEAKS = Deviation("hidden_nan_key", "NaN", _MASKS)
 _VALUE_LEAKS = Deviation("hidden_nan_value", "NaN")  # 0 * NaN
 _OURS: dict[str, Any] = {"devices": ("cpu",), "layout": "BNTH", "setup": True, "gradient": _NO_GRADIENT}
@@ -139,13 +141,14 @@ _OURS: dict[str, Any] = {"devices": ("cpu",), "layout": "BNTH", "setup": True, "
     dtypes=("float32", "float16"),
     accepts=FEATURES - {"window"},
     combines=False,  # mask and bias are one input, and causal beside lengths is aligned to these
+    broadcasts=False,  # over batch and heads only
     roundoffs=_claims,
     deviations=(_KEY_LEAKS, _VALUE_LEAKS),
     prove=_prove_attention,
     **_OURS,
 )
 def attention(query: OrtValue, key: OrtValue, value: OrtValue, **keywords: Any) -> Callable[[], OrtValue]:
-    """The operator Attention, by its own kernel; holds all scores. Masks and biases are written out over T and S before."""
+    """The operator Attention, by its own kernel; holds all scores."""
     asked = Asked(**keywords)
     if asked.scale is not None and asked.scale <= 0:
         raise Unsupported("the operator's scale has to be above 0")
@@ -159,7 +162,7 @@ def attention(query: OrtValue, key: OrtValue, value: OrtValue, **keywords: Any) 
             "query": query,
             "key": key,
             "value": value,
-            "mask": _whole(asked.bias if asked.mask is None else asked.mask, T, S),
+            "mask": asked.bias if asked.mask is None else asked.mask,
             "lengths": None if lengths is None else tensor(lengths, "int64"),
         }
     )
@@ -167,14 +170,6 @@ def attention(query: OrtValue, key: OrtValue, value: OrtValue, **keywords: Any) 
     given = {name: number for name, number in attributes.items() if number is not None}
     graph.node("Attention", "query", "key", "value", "mask", "", "", "lengths", **given)
     return graph.session((B, N, T, V), dtype_of(query))
-
-
-def _whole(array: OrtValue | None, T: int, S: int) -> OrtValue | None:
-    """A mask or bias as the kernel takes it: broadcast over batch and heads if need be, but neither over T nor over S."""
-    if array is None or tuple(array.shape()[2:]) == (T, S):
-        return array
-    numbers = array.numpy()
-    return tensor(np.broadcast_to(numbers, (*numbers.shape[:2], T, S)), dtype_of(array))
 
 
 def _claims_naive(dtype: str) -> Roundoffs:

@@ -33,7 +33,7 @@ FRAMEWORKS: Mapping[str, Entry] = {
     "numpy": Entry("backends.numpy_backend", ("numpy",), ""),
     "tf_keras": Entry("backends.tf_keras_backend", ("tensorflow", "keras"), "tf_keras"),
     "jax": Entry("backends.jax_backend", ("jax", "jaxlib"), "jax", more=("backends.jax_pallas",)),
-    "torch": Entry("backends.torch_backend", ("torch",), "torch"),
+    "torch": Entry("backends.torch_backend", ("torch",), "torch", more=("backends.torch_flex",)),
     "onnxruntime": Entry("backends.onnxruntime_backend", ("onnxruntime", "onnx"), "onnxruntime"),
     "keras_jax": Entry("backends.keras_jax_backend", ("keras", "jax", "jaxlib"), "keras_jax"),
     "keras_torch": Entry("backends.keras_torch_backend", ("keras", "torch"), "keras_torch"),

@@ -195,7 +195,7 @@ def _claims_of_layer(dtype: str) -> Roundoffs:
     return dataclasses.replace(_claims(dtype), score=3 * UNIT_ROUNDOFF[dtype])
 
 
-_LEAKS = (Deviation("hidden_nan_value", "NaN"),)  # a weight of 0 times NaN
+_LEAKS = (Deviation("hidden_nan_value", "NaN", "keras-team/keras#16108: 0 * NaN"),)
 
 
 @implementation(
@@ -285,6 +285,9 @@ def _einsum_sums_in(dtype: str, device: str) -> str:
         return dtype if bool(tf.reduce_any(error > allowed)) else "float32"
 
 
+_LAYER = "keras/src/layers/attention/attention.py: _apply_scores; see keras-team/keras#22391"
+
+
 @implementation(
     "tf_keras/keras-layer",
     layout="XTH",
@@ -292,8 +295,8 @@ def _einsum_sums_in(dtype: str, device: str) -> str:
     setup=True,
     roundoffs=_claims_of_layer,
     deviations=(
-        Deviation("empty_rows", "mean(V); in float64 as if it saw all", "keras/src/layers/attention/attention.py"),
-        Deviation("hidden_nan_key", "NaN"),
+        Deviation("empty_rows", "mean(V); in float64 as if it saw all", _LAYER),
+        Deviation("hidden_nan_key", "NaN", _LAYER),
         *_LEAKS,
     ),
     prove=_prove_ops,

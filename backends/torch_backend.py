@@ -1,4 +1,4 @@
-"""PyTorch: the textbook form, eager and compiled, each kernel of scaled_dot_product_attention by name, and FlexAttention.
+"""PyTorch: the textbook form, eager and compiled, and each kernel of scaled_dot_product_attention by name.
 
 Inputs never require a gradient, so autograd records nothing; torch.inference_mode gains nothing measurable on top of that.
 """
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import torch
 
 Tensor = Any
-_KEY_LEAKS = Deviation("hidden_nan_key", "NaN", "pytorch/pytorch#101967: NaN + -inf")
-_VALUE_LEAKS = Deviation("hidden_nan_value", "NaN", "pytorch/pytorch#101967: 0 * NaN")
+KEY_LEAKS = Deviation("hidden_nan_key", "NaN", "pytorch/pytorch#101967: NaN + -inf")
+VALUE_LEAKS = Deviation("hidden_nan_value", "NaN", "pytorch/pytorch#101967: 0 * NaN")
 
 
 def load() -> None:
@@ -147,7 +147,7 @@ def _claims(dtype: str, *, stored: tuple[str, ...] = ("score", "probability"), r
     return Roundoffs.of(dtype, accumulate=wide, score=score, probability=probability, roundings=roundings)
 
 
-def _ran(prepared: Prepared) -> list[str]:
+def operators_of(prepared: Prepared) -> list[str]:
     """Names of the operators that one call runs, in their order."""
     # Else the profiler's library writes two lines to stderr each time it runs.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
@@ -156,16 +156,17 @@ def _ran(prepared: Prepared) -> list[str]:
     return list(dict.fromkeys(event.name for event in profile.function_events))
 
 
-def _prove_naive(prepared: Prepared) -> str:
-    names = _ran(prepared)
+def prove_naive(prepared: Prepared) -> str:
+    """The two operators of the textbook form, and no fused one."""
+    names = operators_of(prepared)
     if any("scaled_dot_product" in name for name in names) or not {"aten::bmm", "aten::_softmax"} <= set(names):
         raise KernelMismatch(f"expected aten::bmm and aten::_softmax, ran {', '.join(names)}")
     return "aten::bmm + aten::_softmax"
 
 
-def _prove_compiled(prepared: Prepared) -> str:
+def prove_compiled(prepared: Prepared) -> str:
     """That the compiler's graph ran; told with the operators it calls, for it may have put in a fused attention."""
-    names = _ran(prepared)
+    names = operators_of(prepared)
     if not any("CompiledFxGraph" in name for name in names):
         raise KernelMismatch(f"expected a graph of inductor's, ran {', '.join(names)}")
     called = [n for n in names if n in ("aten::bmm", "aten::baddbmm") or n.startswith("aten::_scaled_dot_product")]
@@ -173,15 +174,15 @@ def _prove_compiled(prepared: Prepared) -> str:
 
 
 _EACH_STEP = functools.partial(_claims, roundings=3)  # each of matmul, scale, softcap, bias stores its scores
-_WIDE_SCORES = functools.partial(_claims, stored=("probability",))
+WIDE_SCORES = functools.partial(_claims, stored=("probability",))
 _WIDE = functools.partial(_claims, stored=())
-_OWN: dict[str, Any] = {"layout": "BNTH", "deviations": (_VALUE_LEAKS,)}
+OWN: dict[str, Any] = {"layout": "BNTH", "deviations": (VALUE_LEAKS,)}
 _SAME = "The textbook form under torch.compile, which puts in a fused kernel where it finds its pattern."
-_COMPILED: dict[str, Any] = {"summary": _SAME, "compile": "compile", "prove": _prove_compiled, **_OWN}
+_COMPILED: dict[str, Any] = {"summary": _SAME, "compile": "compile", "prove": prove_compiled, **OWN}
 
 
 @implementation("torch/naive-compile", roundoffs=_EACH_STEP, **_COMPILED)
-@implementation("torch/naive", naive=True, roundoffs=_EACH_STEP, prove=_prove_naive, **_OWN)
+@implementation("torch/naive", naive=True, roundoffs=_EACH_STEP, prove=prove_naive, **OWN)
 def naive(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
     """matmul, softmax, matmul: the textbook form; holds all (B,N,T,S) scores."""
     asked = Asked(**keywords)
@@ -262,19 +263,19 @@ def _only(backend: str) -> Iterator[None]:
 def _prove_sdpa(backend: str, operator: str, prepared: Prepared) -> str:
     """The operator by its name, which may go on: on the CPU flash's ends in _for_cpu."""
     with _only(backend):
-        names = _ran(prepared)
+        names = operators_of(prepared)
     if found := [name for name in names if name.startswith(operator)]:
         return found[0]
     raise KernelMismatch(f"expected {operator}, ran {', '.join(names)}")
 
 
-_NARROW = ("float32", "bfloat16", "float16")
+NARROW = ("float32", "bfloat16", "float16")
 _ACCEPTS = {"grouped", "scale", "mask", "bias", "causal_top_left", "value_size"}
 for _backend, _operator, _dtypes, _devices, _accepts, _roundoffs in (
     ("MATH", "attention_math", DTYPES, ("cpu", "cuda"), _ACCEPTS, _WIDE),
-    ("FLASH_ATTENTION", "flash_attention", DTYPES, ("cpu", "cuda"), _ACCEPTS - {"value_size"}, _WIDE_SCORES),
-    ("EFFICIENT_ATTENTION", "efficient_attention", _NARROW, ("cuda",), _ACCEPTS, _WIDE_SCORES),
-    ("CUDNN_ATTENTION", "cudnn_attention", _NARROW[1:], ("cuda",), _ACCEPTS, _WIDE_SCORES),
+    ("FLASH_ATTENTION", "flash_attention", DTYPES, ("cpu", "cuda"), _ACCEPTS - {"value_size"}, WIDE_SCORES),
+    ("EFFICIENT_ATTENTION", "efficient_attention", NARROW, ("cuda",), _ACCEPTS, WIDE_SCORES),
+    ("CUDNN_ATTENTION", "cudnn_attention", NARROW[1:], ("cuda",), _ACCEPTS, WIDE_SCORES),
 ):
     _name = _backend.partition("_")[0].lower()
     implementation(
@@ -286,80 +287,8 @@ for _backend, _operator, _dtypes, _devices, _accepts, _roundoffs in (
         accepts=_accepts,
         combines=False,  # attn_mask and is_causal exclude each other
         roundoffs=_roundoffs,
-        deviations=(_KEY_LEAKS, _VALUE_LEAKS),
+        deviations=(KEY_LEAKS, VALUE_LEAKS),
         context=functools.partial(_only, _backend),
         log_sum_exp=_flash_log_sum_exp if _name == "flash" else None,
         prove=functools.partial(_prove_sdpa, _backend, f"aten::_scaled_dot_product_{_operator}"),
     )(sdpa)
-
-
-def _flex_log_sum_exp(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
-    """What FlexAttention returns beside its output, (B,N,T); on CUDA only."""
-    if not query.is_cuda:
-        raise Unsupported("FlexAttention gives no log-sum-exp away on the CPU")
-    wanted = torch.nn.attention.flex_attention.AuxRequest(lse=True)
-    return _flex(query, key, value, Asked(**keywords), return_aux=wanted)()[1].lse
-
-
-@implementation(
-    "torch/flex",
-    dtypes=_NARROW,
-    setup=True,
-    roundoffs=_WIDE_SCORES,
-    prove=_prove_compiled,
-    log_sum_exp=_flex_log_sum_exp,
-    **_OWN,
-)
-def flex(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable[[], Tensor]:
-    """FlexAttention, compiled; what hides keys is a BlockMask built beforehand, softcap and bias are a score_mod."""
-    call = _flex(query, key, value, Asked(**keywords))
-    if query.is_cuda:
-        return call
-
-    def on_cpu() -> Tensor:
-        if query.requires_grad:
-            raise Unsupported("FlexAttention has no backward pass on the CPU")
-        return call()
-
-    return on_cpu
-
-
-def _flex(query: Tensor, key: Tensor, value: Tensor, asked: Asked, **more: Any) -> Callable[[], Any]:
-    mask, bias, kv_lengths, softcap = asked.mask, asked.bias, asked.kv_lengths, asked.softcap
-    (B, N, T, H), S = query.shape, key.shape[2]
-    if not query.is_cuda and H in (8, 16) and S % 16 == 8:
-        # The product of the last 8 keys computes 16 (inductor's ntail_transpose_b kernel, AVX2, torch 2.13 at least):
-        # it reads past the keys and writes past the scores, into the next row or the running maxima.
-        raise Unsupported(f"inductor's CPU kernel is wrong for H={H} with S={S}: it overruns where S % 16 is 8")
-
-    def at(array: Tensor, *place: Any) -> Tensor:
-        return array[tuple(0 if size == 1 else index for size, index in zip(array.shape, place, strict=True))]
-
-    def mask_mod(b: Tensor, n: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        rules = asked.in_sight(t, s, S - T)
-        rules += [] if mask is None else [at(mask, b, n, t, s)]
-        rules += [] if kv_lengths is None else [s < kv_lengths[b]]
-        return functools.reduce(torch.logical_and, rules)
-
-    def score_mod(score: Tensor, b: Tensor, n: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        if softcap is not None:
-            score = torch.tanh(score / softcap) * softcap
-        return score if bias is None else score + at(bias, b, n, t, s)
-
-    block_mask = None
-    if asked.hides:
-        batches = B if kv_lengths is not None or (mask is not None and mask.shape[0] > 1) else None
-        heads = N if mask is not None and mask.shape[1] > 1 else None
-        create = torch.nn.attention.flex_attention.create_block_mask
-        block_mask = create(mask_mod, batches, heads, T, S, device=query.device)
-    shapes = tuple(None if a is None else tuple(a.shape) for a in (query, key, value, mask, bias, kv_lengths))
-    problem = (shapes, query.dtype, query.device, softcap, asked.scale, asked.causal, asked.window, *more)
-    mod = None if softcap is None and bias is None else score_mod
-    options = {"score_mod": mod, "block_mask": block_mask, "scale": asked.scale, "enable_gqa": key.shape[1] != N}
-    return functools.partial(_compiled_flex(problem), query, key, value, **options, **more)
-
-
-@functools.cache
-def _compiled_flex(problem: tuple[Any, ...]) -> Callable[..., Any]:
-    """FlexAttention compiled for one problem: other numbers in the same problem find it compiled."""
-    return compile(torch.nn.attention.flex_attention.flex_attention, "compile")

@@ -136,6 +136,21 @@ def test_check_catches_a_wrong_plugin(tmp_path):
     assert "Does not conform." in result.stdout
 
 
+def test_check_tells_what_ended_a_worker(tmp_path):
+    """A worker that dies beside others is told with its reason; what it died of is asked once more, alone."""
+    plugin = tmp_path / "mine.py"
+    once = tmp_path / "once"
+    plugin.write_text(
+        HEAD + '\n\n@implementation("numpy/mine")\ndef mine(query, key, value, **rest):\n'
+        f"    import os, pathlib\n    once = pathlib.Path({str(once)!r})\n"
+        "    if not once.exists():\n        once.touch()\n        os._exit(3)\n"
+        "    return plain(query, key, value, **rest)\n"
+    )
+    result = attnbench("check", "--implementation", "numpy/mine", "--plugin", plugin)
+    assert "ended its worker (crashed: worker exited with code 3); it is asked again, alone" in result.stderr
+    assert "numpy/mine  plain" not in result.stdout
+
+
 BLOCKER = """
 import sys
 class Block:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 import backends
 from backends import backward, execution, reference, registry
+from backends.accuracy import judge_all
+from backends.backward import expect_all
 from backends.interface import Unsupported
 from backends.problem import InvalidProblem
 from backends.visibility import visible
@@ -146,6 +148,24 @@ def test_no_queries_or_no_keys_have_gradients_of_zero(T: int, S: int) -> None:
     assert found.query.shape == problem.inputs.query.shape
 
 
+def test_a_gradient_that_is_not_returned_is_told_by_its_name() -> None:
+    """The judge says which is missing."""
+    given = with_upstream(make_problem())
+    chosen, framework = registry.implementations("numpy")["numpy/naive"], registry.load("numpy")
+
+    def forgetful(*arrays: Any, **keywords: Any) -> tuple[Any, ...]:
+        out, of_query, _, *others = chosen.gradient(*arrays, **keywords)  # type: ignore[misc, operator]
+        return (out, of_query, None, *others)
+
+    own = dataclasses.replace(chosen, gradient=forgetful)
+    prepared = execution.prepare(own, framework, given.inputs, given.semantics)
+    found = execution.run(own, framework, prepared, given.inputs)
+    expected = expect_all(given.inputs, given.semantics)
+    told = judge_all(found, given.inputs.dtype, expected, own.roundoffs(given.inputs.dtype))
+    assert not told.correct
+    assert told.reason == "gradients of key: none returned"
+
+
 def test_an_upstream_gradient_of_another_shape_is_refused() -> None:
     problem = make_problem()
     with pytest.raises(InvalidProblem, match=r"upstream has shape \(2, 12, 4, 3\), expected .*\(2, 12, 4, 16\)"):
@@ -154,14 +174,15 @@ def test_an_upstream_gradient_of_another_shape_is_refused() -> None:
         backends.gradients(**problem.arguments(), upstream=np.zeros((2, 12, 4, 16), np.float32))
 
 
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
 @pytest.mark.parametrize("id", ["numpy/naive", "numpy/blocked"])
-def test_hidden_nan_has_no_part_in_any_gradient(id: str) -> None:
-    """NaN in what is invisible leaves the gradients of everything else as they were."""
+def test_what_is_hidden_has_no_part_in_any_gradient(id: str, poison: float) -> None:
+    """NaN and Inf in what is invisible leave the gradients of everything else as they were, and nobody is warned."""
     problem = with_upstream(make_problem(kv_lengths=(20, 7)))
     clean = backends.gradients(**problem.arguments(), upstream=problem.inputs.upstream, implementation=id)
     for name in ("key", "value"):
         array = getattr(problem.inputs, name).copy()
-        array[1, 7:] = np.nan
+        array[1, 7:] = poison
         arguments = problem.arguments() | {name: array, "upstream": problem.inputs.upstream}
         for one, other in zip(clean, backends.gradients(**arguments, implementation=id), strict=True):
             assert one is None or np.array_equal(one, other)

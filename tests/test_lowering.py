@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,28 @@ def test_the_notes_of_known_rewritings(
     problem = make_problem(**{"N": 2, "K": 2, "S": 12, **asked})
     lowered, static, told = lower(problem.inputs, problem.semantics, implementation)
     assert told == notes
+    same((problem.inputs, problem.semantics), (lowered, static))
+
+
+@pytest.mark.parametrize(
+    ("asked", "notes"),
+    [
+        ({"mask": (20,)}, ("mask written out over T and S",)),
+        ({"bias": (2, 1, 1, 20)}, ("bias written out over T and S",)),
+        ({"bias": (12, 1)}, ("bias written out over T and S",)),
+        ({"bias": (4, 12, 20)}, ()),
+        ({"kv_lengths": (3, 12)}, ("kv_lengths as mask",)),  # in full already
+        ({}, ()),
+    ],
+)
+def test_what_may_not_be_broadcast_is_written_out_and_told(asked: dict[str, Any], notes: tuple[str, ...]) -> None:
+    """Over queries and keys; over batch and heads it stays as it came."""
+    problem = make_problem(**asked)
+    chosen = dataclasses.replace(accepting(*FEATURES - {"kv_lengths"}), broadcasts=False)
+    lowered, static, told = lower(problem.inputs, problem.semantics, chosen)
+    assert told == notes
+    for array in (lowered.mask, lowered.bias):
+        assert array is None or array.shape[2:] == (12, 20) or array.shape == (4, 12, 20)
     same((problem.inputs, problem.semantics), (lowered, static))
 
 

@@ -7,6 +7,9 @@ references of its Pallas kernels. Keras: the function of its NumPy backend. None
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -142,13 +145,23 @@ def test_the_references_of_jax_s_pallas_kernels(problem: Problem) -> None:
                 close(ours[b, n], np.asarray(theirs), problem)
 
 
+@functools.cache
+def keras_s_function() -> Callable[..., Any]:
+    """dot_product_attention of Keras's NumPy backend, and Keras left as it was found."""
+    backend = pytest.importorskip("keras.src.backend")
+    # The import binds the package `numpy` to the name under which Keras keeps the ops of the backend that runs.
+    ops = backend.numpy
+    module = importlib.import_module("keras.src.backend.numpy.nn")
+    backend.numpy = ops
+    found: Callable[..., Any] = module.dot_product_attention
+    return found
+
+
 @settings(max_examples=40, deadline=None)
 @given(problems(dtypes=("float64", "float32")))
 def test_the_function_of_keras_s_numpy_backend(problem: Problem) -> None:
     """keras/src/backend/numpy/nn.py: dot_product_attention, on the problems that it has words for."""
-    pytest.importorskip("keras")
-    from keras.src.backend.numpy.nn import dot_product_attention
-
+    dot_product_attention = keras_s_function()
     i, semantics = problem.inputs, problem.semantics
     seen = visible(i, semantics)
     if semantics.softcap is not None or not seen.any(axis=-1).all():
@@ -170,9 +183,7 @@ def test_the_function_of_keras_s_numpy_backend(problem: Problem) -> None:
 
 def test_keras_s_causal_is_top_left() -> None:
     """Its own flag, not our mask: the alignment of is_causal where T and S differ."""
-    pytest.importorskip("keras")
-    from keras.src.backend.numpy.nn import dot_product_attention
-
+    dot_product_attention = keras_s_function()
     problem = make_problem(T=5, S=9, N=2, K=2, causal="top_left")
     i = problem.inputs
     close(

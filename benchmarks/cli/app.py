@@ -78,8 +78,8 @@ def run(
     window: Annotated[str | None, typer.Option(help="With --shape: LEFT:RIGHT, an empty side is open.")] = None,
     softcap: Annotated[float | None, typer.Option(help="With --shape.")] = None,
     scale: Annotated[float | None, typer.Option(help="With --shape: default H ** -0.5.")] = None,
-    mask: Annotated[str | None, typer.Option(help="With --shape: random, documents or prefix.")] = None,
-    bias: Annotated[str | None, typer.Option(help="With --shape: random or alibi.")] = None,
+    mask: o.Mask = None,
+    bias: o.Bias = None,
     kv_lengths: Annotated[str | None, typer.Option(help="With --shape: one length for each batch element.")] = None,
     cpus: o.Cpus = None,
     processes: Annotated[

@@ -62,6 +62,13 @@ SaveAs = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", help="Print every cell, uneventful ones too.")]
 OutputFormat = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
+Mask = Annotated[
+    str | None, typer.Option(help="With --shape: random, heads (another for each), documents, prefix or padding.")
+]
+Bias = Annotated[
+    str | None,
+    typer.Option(help="With --shape: random, full (another for each head and batch element), keys or alibi."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 ShapeText = Annotated[
     str | None, typer.Option("--shape", help='A problem of your own: "b=1 t=2048 s=2048 n=32 k=8 h=128 v=128".')

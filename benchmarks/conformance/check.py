@@ -88,7 +88,12 @@ def _answers(
                 verdict = Verdict.REFUSED if told.status is Status.NOT_INSTALLED else Verdict.ERROR
                 yield Answer(id, name, verdict, told.reason)
     answered = set()
-    for (id, name), reply in session.ask_side_by_side(queues, "conformance", limit_s):
+
+    def ended(asked: tuple[str, str], failure: WorkerFailed) -> None:
+        why = f"{failure.status}: {failure.reason}".rstrip(": ")
+        show(f"{' '.join(asked)} ended its worker ({why}); it is asked again, alone", None)
+
+    for (id, name), reply in session.ask_side_by_side(queues, "conformance", limit_s, ended):
         answered.add((id, name))
         yield _answer(id, name, reply)
     for framework, queue in queues.items():

@@ -19,7 +19,7 @@ from benchmarks.harness.process import (
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from benchmarks.harness.protocol import Message
 
@@ -123,11 +123,16 @@ class Session:
             raise
 
     def ask_side_by_side(
-        self, queues: Mapping[str, Sequence[tuple[T, Message]]], op: str, limit_s: float
+        self,
+        queues: Mapping[str, Sequence[tuple[T, Message]]],
+        op: str,
+        limit_s: float,
+        ended: Callable[[T, WorkerFailed], None] = lambda token, failure: None,
     ) -> Iterator[tuple[T, Message]]:
         """Ask several workers at once, each its queue of (token, fields) in order; tokens with their answers as they come.
 
-        A worker that fails is gone afterwards, and the rest of its queue, with the request it failed on, stays unasked.
+        A worker that fails is gone afterwards, and the rest of its queue, with the request it failed on, stays unasked;
+        `ended` is told of that request.
         """
         waiting = {name: list(queue) for name, queue in queues.items() if queue}
         for name, queue in waiting.items():
@@ -135,10 +140,11 @@ class Session:
         while waiting:
             answers = receive_any([self._workers[name] for name in waiting], limit_s)
             for name, answer in answers.items():
+                token, _ = waiting[name].pop(0)
                 if isinstance(answer, WorkerFailed):
                     del self._workers[name], waiting[name]
+                    ended(token, answer)
                     continue
-                token, _ = waiting[name].pop(0)
                 if waiting[name]:
                     self._workers[name].send(op, **waiting[name][0][1])
                 else:

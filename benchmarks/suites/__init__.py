@@ -17,7 +17,7 @@ and torch's own already; the two would make smoke half as long again, and add fo
 """
 
 SUITES = {
-    "smoke": "all frameworks, in less than a minute",
+    "smoke": "every framework that need not be asked for, in less than a minute",
     "default": "the main job: the shapes that models use, a few minutes on two cores",
     "decode": "one new token over a growing cache",
     "masks": "what masks, biases, windows and lengths cost",

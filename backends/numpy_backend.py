@@ -9,7 +9,9 @@ import numpy as np
 
 from backends.accuracy import Roundoffs
 from backends.interface import Asked, Prepared, Unsupported, implementation
-from backends.numpy_blocked import Walk, blas, threads, without_leaks
+from backends.numpy_blocked import Walk, hide, without_leaks
+from backends.numpy_blocked_backward import backward
+from backends.numpy_threads import blas, threads
 
 DTYPES = ("float64", "float32", "float16")
 Array = np.ndarray
@@ -130,7 +132,7 @@ def _softmax(query: Array, key: Array, asked: Asked, *, with_slope: bool = False
         scores += asked.bias.astype(wide, copy=False)
     seen = asked.seen(np.arange(T)[:, None], np.arange(S), S - T) if asked.hides else None
     if seen is not None:
-        np.copyto(scores, -np.inf, where=~seen)
+        hide(scores, seen)
     highest = scores.max(axis=-1, keepdims=True)
     scores -= np.where(np.isneginf(highest), 0, highest)
     probability = np.exp(scores, out=scores)
@@ -202,7 +204,7 @@ def naive(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
 def _blocked_backward(query: Array, key: Array, value: Array, upstream: Array, **keywords: Any) -> tuple[Any, ...]:
     """Output and gradients; each tile of probabilities is computed a second time instead of being kept."""
     walk = Walk.through(query, key, value, Asked(**keywords))
-    return (walk.out, *walk.backward(upstream))
+    return (walk.out, *backward(walk, upstream))
 
 
 def _blocked_log_sum_exp(query: Array, key: Array, value: Array, **keywords: Any) -> Array:

@@ -18,9 +18,12 @@ def test_numpy_blocked_with_small_tiles(
     monkeypatch: pytest.MonkeyPatch, query_tile: int, key_tile: int, threads: int
 ) -> None:
     """Tiles of any size, on one thread or several, are right on any problem."""
-    monkeypatch.setattr(numpy_blocked, "QUERY_TILE", query_tile)
-    monkeypatch.setattr(numpy_blocked, "KEY_TILE", key_tile)
+    monkeypatch.setattr(numpy_blocked, "ROWS", query_tile)
+    monkeypatch.setattr(numpy_blocked, "KEYS", key_tile)
     monkeypatch.setattr(numpy_blocked, "threads", lambda: threads)
+    monkeypatch.setattr(numpy_blocked, "_WORTH_THREADS", 0)
+    monkeypatch.setattr(numpy_blocked, "_has_fast_exp2", lambda: threads == 1)
+    monkeypatch.setattr(numpy_blocked, "_SKINNY", 4)
 
     @settings(max_examples=25)
     @given(problems(dtypes=numpy_backend.DTYPES, longest=20))

@@ -1,8 +1,7 @@
-"""JAX: the textbook form eager and compiled, a chunked form whose memory is linear in T, and jax.nn on XLA and on cuDNN."""
+"""JAX: the textbook form eager and compiled, and jax.nn on XLA and on cuDNN."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import re
@@ -132,7 +131,7 @@ def in_own_width(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _checked(prepared: Prepared, is_right: Callable[[str], bool], expected: str) -> str:
+def checked(prepared: Prepared, is_right: Callable[[str], bool], expected: str) -> str:
     """The telling operations of the optimised program, and the kernels it calls by name (oneDNN, cuBLAS, cuDNN)."""
     function: Any = prepared.function
     # What has been called already is not compiled again: JAX hands out the same executable.
@@ -155,20 +154,12 @@ def prove_eager(prepared: Prepared) -> str:
 
 def prove_xla(prepared: Prepared) -> str:
     """Two whole products by XLA: no loop, no fused attention."""
-    return _checked(prepared, lambda text: "__cudnn$fmha" not in text and " while(" not in text, "plain operations")
-
-
-def _prove_chunked(prepared: Prepared) -> str:
-    """A loop over blocks of keys, wherever there is more than one whole block."""
-    T, S = (array.shape[2] for array in prepared.arguments[:2])
-    block = _block(T, S)
-    told = _checked(prepared, lambda text: S // block < 2 or " while(" in text, f"a loop over blocks of {block} keys")
-    return f"{told}; blocks of {block} keys"
+    return checked(prepared, lambda text: "__cudnn$fmha" not in text and " while(" not in text, "plain operations")
 
 
 def _prove_cudnn(prepared: Prepared) -> str:
     """cuDNN's fused attention, by the name of its custom call."""
-    return _checked(prepared, lambda text: "__cudnn$fmha" in text, "a call of __cudnn$fmha")
+    return checked(prepared, lambda text: "__cudnn$fmha" in text, "a call of __cudnn$fmha")
 
 
 def claims(dtype: str) -> Roundoffs:
@@ -187,8 +178,8 @@ _NN, _CUDNN = "jax/_src/nn/functions.py", "jax/_src/cudnn/fused_attention_stable
 _LEAKS = Deviation("hidden_nan_value", "NaN")  # a hidden key's probability is 0, and 0 * NaN is NaN
 
 
-def _scores(query: Array, key: Array, asked: Asked, keys: Array, S: int) -> Array:
-    """(B,N,T,s) in float32 at least, of the keys with these indices among all S; -inf where not seen."""
+def scores_of(query: Array, key: Array, asked: Asked, queries: Array, keys: Array, offset: int) -> Array:
+    """(B,N,t,s) in float32 at least, of the queries and keys with these indices, `offset` being S - T; -inf where not seen."""
     (B, N, T, H), (K, s) = query.shape, key.shape[1:3]
     wide = jnp.promote_types(query.dtype, jnp.float32)
     # The queries that share a key/value head become rows of one matrix: grouped heads need no copy of key and value.
@@ -199,19 +190,15 @@ def _scores(query: Array, key: Array, asked: Asked, keys: Array, S: int) -> Arra
         scores = asked.softcap * jnp.tanh(scores / asked.softcap)
     if asked.bias is not None:
         scores = scores + asked.bias
-    return jnp.where(asked.seen(jnp.arange(T)[:, None], keys, S - T), scores, -jnp.inf) if asked.hides else scores
+    return jnp.where(asked.seen(queries[:, None], keys, offset), scores, -jnp.inf) if asked.hides else scores
 
 
-def _cut(array: Array, start: Any, size: int, axis: int) -> Array:
-    return array if array is None or array.shape[axis] == 1 else jax.lax.dynamic_slice_in_dim(array, start, size, axis)
-
-
-def _finite(highest: Array) -> Array:
+def finite(highest: Array) -> Array:
     """What to subtract before exp: the row's maximum, or 0 where nothing is seen. A constant to the gradient."""
     return jax.lax.stop_gradient(jnp.where(jnp.isneginf(highest), 0, highest))
 
 
-def _mix(weights: Array, value: Array) -> Array:
+def mix(weights: Array, value: Array) -> Array:
     """weights (B,N,T,s) @ value (B,K,s,V), multiplied in the dtype of the values, summed in that of the weights."""
     (B, N, T, s), (_, K, _, V) = weights.shape, value.shape
     rows = weights.astype(value.dtype).reshape(B, K, N // K * T, s)
@@ -219,55 +206,19 @@ def _mix(weights: Array, value: Array) -> Array:
 
 
 # BNTH: the products need no transposition, and compiled it took 260 ms where BTNH took 400 (T = S = 2048, N = 8, H = 64).
-_OURS: dict[str, Any] = {"layout": "BNTH", "roundoffs": claims, "deviations": (_LEAKS,)}
+OURS: dict[str, Any] = {"layout": "BNTH", "roundoffs": claims, "deviations": (_LEAKS,)}
 
 
-@implementation("jax/naive-jit", summary="naive, compiled whole", **_OURS, compile="jit", prove=prove_xla)
-@implementation("jax/naive", **_OURS, prove=prove_eager, naive=True)
+@implementation("jax/naive-jit", summary="naive, compiled whole", **OURS, compile="jit", prove=prove_xla)
+@implementation("jax/naive", **OURS, prove=prove_eager, naive=True)
 @in_own_width
 def naive(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """matmul, softmax, matmul, operation by operation: the textbook form; holds all (B,N,T,S) scores."""
-    S = key.shape[2]
-    scores = _scores(query, key, Asked(**keywords), jnp.arange(S), S)
-    weights = jnp.exp(scores - _finite(scores.max(axis=-1, keepdims=True, initial=-jnp.inf)))
+    T, S = query.shape[2], key.shape[2]
+    scores = scores_of(query, key, Asked(**keywords), jnp.arange(T), jnp.arange(S), S - T)
+    weights = jnp.exp(scores - finite(scores.max(axis=-1, keepdims=True, initial=-jnp.inf)))
     total = weights.sum(axis=-1, keepdims=True)
-    return _mix(weights / jnp.where(total == 0, 1, total), value).astype(query.dtype)
-
-
-TILE = 1 << 20
-"""Scores per head held at a time. At T = S = 2048 blocks of 128, 256, 512 and 1024 keys took 115 to 170 ms on two cores
-(naive: 260 ms), 512 most steadily, and cutting the queries too was no faster. A single query wants all keys in one block."""
-
-
-def _block(T: int, S: int) -> int:
-    """Keys per block: TILE scores, or 256 keys for long queries, which keeps the memory linear in T."""
-    return max(1, min(S, max(256, TILE // max(T, 1))))
-
-
-@implementation("jax/chunked", **_OURS, compile="jit", prove=_prove_chunked)
-def chunked(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
-    """A loop over blocks of keys with a running softmax (FlashAttention's recurrence); memory linear in T."""
-    (B, N, T, _), (S, V), asked = query.shape, value.shape[2:], Asked(**keywords)
-    block, wide = _block(T, S), jnp.promote_types(query.dtype, jnp.float32)
-
-    def step(start: Any, size: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        """One block: what was summed so far is rescaled to the new maximum."""
-        highest, total, sums = carry
-        mask, bias = (_cut(array, start, size, 3) for array in (asked.mask, asked.bias))
-        here = dataclasses.replace(asked, mask=mask, bias=bias)
-        scores = _scores(query, _cut(key, start, size, 2), here, start + jnp.arange(size), S)
-        raised = jnp.maximum(highest, scores.max(axis=-1, keepdims=True))
-        weights, keep = jnp.exp(scores - _finite(raised)), jnp.exp(highest - _finite(raised))
-        total = total * keep + weights.sum(axis=-1, keepdims=True)
-        return jax.lax.stop_gradient(raised), total, sums * keep + _mix(weights, _cut(value, start, size, 2))
-
-    carry = (jnp.full((B, N, T, 1), -jnp.inf, wide), jnp.zeros((B, N, T, 1), wide), jnp.zeros((B, N, T, V), wide))
-    if block <= S:
-        carry = jax.lax.fori_loop(0, S // block, lambda i, carry: step(i * block, block, carry), carry)
-    if S % block:  # the rest is a step of its own size: nothing is padded
-        carry = step(S - S % block, S % block, carry)
-    _, total, sums = carry
-    return (sums / jnp.where(total == 0, 1, total)).astype(query.dtype)
+    return mix(weights / jnp.where(total == 0, 1, total), value).astype(query.dtype)
 
 
 def _nn(query: Array, key: Array, value: Array, asked: Asked, implementation: str, window: Any, **more: Any) -> Any:

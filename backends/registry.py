@@ -32,7 +32,9 @@ class Entry:
 FRAMEWORKS: Mapping[str, Entry] = {
     "numpy": Entry("backends.numpy_backend", ("numpy",), ""),
     "tf_keras": Entry("backends.tf_keras_backend", ("tensorflow", "keras"), "tf_keras"),
-    "jax": Entry("backends.jax_backend", ("jax", "jaxlib"), "jax", more=("backends.jax_pallas",)),
+    "jax": Entry(
+        "backends.jax_backend", ("jax", "jaxlib"), "jax", more=("backends.jax_chunked", "backends.jax_pallas")
+    ),
     "torch": Entry("backends.torch_backend", ("torch",), "torch", more=("backends.torch_flex",)),
     "onnxruntime": Entry("backends.onnxruntime_backend", ("onnxruntime", "onnx"), "onnxruntime"),
     "keras_jax": Entry("backends.keras_jax_backend", ("keras", "jax", "jaxlib"), "keras_jax"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from backends import numpy_backend, numpy_blocked
+from backends import jax_chunked, numpy_backend, numpy_blocked
+from backends.interface import Asked
+from backends.problem import Semantics
 from tests.helpers import Problem, hold, hold_gradients, make_problem, problems, with_upstream
 
 
@@ -41,24 +44,44 @@ def test_numpy_blocked_across_its_own_tiles(asked: dict[str, Any]) -> None:
     assert hold("numpy/blocked", problem) == "accepted"
 
 
-@pytest.mark.parametrize("block", [1, 6, 13])
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("block", [(1, 2), (6, 4), (13, 64)])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problem=problems(dtypes=("float32", "bfloat16"), longest=20))
 def test_jax_chunked_with_small_blocks(
-    needs: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, block: int, problem: Problem
+    needs: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, block: tuple[int, int], problem: Problem
 ) -> None:
-    """Blocks of any size, with and without a rest, are right on any problem."""
-    monkeypatch.setattr(needs("jax"), "_block", lambda T, S: max(1, min(S, block)))
+    """Blocks of any size, with and without a rest, are right on any problem, and so are their gradients."""
+    needs("jax")
+    monkeypatch.setattr(jax_chunked, "sizes", lambda T, S, asked: (max(1, min(T, block[0])), max(1, min(S, block[1]))))
     assert hold("jax/chunked", problem) != "refused"
+    assert hold_gradients("jax/chunked", with_upstream(problem)) != "refused"
 
 
 @pytest.mark.parametrize(
     "asked", [{}, {"causal": "bottom_right"}, {"bias": (2, 1, 3000), "mask": (3000,), "hidden": 0.5}]
 )
 def test_jax_chunked_across_its_own_blocks(needs: Callable[[str], Any], asked: dict[str, Any]) -> None:
-    """The same with the blocks that it really has: ten whole ones and a rest."""
-    jax = needs("jax")
-    problem = make_problem(**{"B": 1, "T": 3900, "S": 3000, "N": 2, "K": 1, "H": 4, "dtype": "float32", **asked})
-    assert 3000 // jax._block(3900, 3000) > 1
-    assert 3000 % jax._block(3900, 3000)
+    """The same with the blocks that it really has: several whole ones and a rest, of queries and of keys."""
+    needs("jax")
+    problem = make_problem(**{"B": 1, "T": 4100, "S": 3000, "N": 2, "K": 1, "H": 4, "dtype": "float32", **asked})
+    rows, keys = jax_chunked.sizes(4100, 3000, Asked(causal=asked.get("causal")))
+    assert 4100 // rows > 1
+    assert 4100 % rows
+    assert 3000 // keys > 1
+    assert 3000 % keys
     assert hold("jax/chunked", problem) == "accepted"
+
+
+@pytest.mark.parametrize("asked", [{}, {"causal": "top_left"}, {"causal": "bottom_right", "window": (300, 0)}])
+def test_jax_chunked_holds_little_there_and_back(needs: Callable[[str], Any], asked: dict[str, Any]) -> None:
+    """XLA's own account of one compiled call: 32768 queries and keys within 256 MiB, where their scores are 4 GiB."""
+    jax = needs("jax")
+    import jax as framework
+
+    semantics = Semantics(causal=asked.get("causal"), window=asked.get("window"))
+    function = functools.partial(jax_chunked.chunked, **semantics.as_arguments())
+    both = jax.differentiate(function, "jit", ("query", "key", "value"))
+    array = framework.ShapeDtypeStruct((1, 1, 32768, 64), "float32")
+    for call, arrays in ((jax.compile(function, "jit"), [array] * 3), (both, [array] * 4)):
+        held = call.lower(*arrays).compile().memory_analysis().temp_size_in_bytes
+        assert held < 256 << 20

@@ -31,7 +31,7 @@ class Entry:
 
 FRAMEWORKS: Mapping[str, Entry] = {
     "numpy": Entry("backends.numpy_backend", ("numpy",), ""),
-    "tf_keras": Entry("backends.tf_keras_backend", ("tensorflow", "keras"), "tf_keras"),
+    "tf_keras": Entry("backends.tf_keras_backend", ("tensorflow", "keras"), "tf_keras", more=("backends.tf_chunked",)),
     "jax": Entry(
         "backends.jax_backend", ("jax", "jaxlib"), "jax", more=("backends.jax_chunked", "backends.jax_pallas")
     ),

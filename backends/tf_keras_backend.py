@@ -79,7 +79,7 @@ def compile(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
     if mode not in ("function", "xla"):
         raise Unsupported(f"TensorFlow has no compile mode {mode!r}, expected 'function' or 'xla'")
     compiled = tf.function(function, autograph=False, jit_compile=True if mode == "xla" else None)
-    return _where_the_query_is(compiled) if "cuda" in devices() else compiled
+    return where_the_query_is(compiled) if "cuda" in devices() else compiled
 
 
 def differentiate(function: Callable[..., Any], mode: str | None, sources: tuple[str, ...]) -> Callable[..., Any]:
@@ -90,7 +90,7 @@ def differentiate(function: Callable[..., Any], mode: str | None, sources: tuple
         call = functools.partial(function, query, key, value, **arrays)
         return pull_back(call, tuple(own[name] for name in sources), upstream)
 
-    return _where_the_query_is(both) if mode is None else compile(both, mode)
+    return where_the_query_is(both) if mode is None else compile(both, mode)
 
 
 def pull_back(call: Callable[[], Tensor], sources: tuple[Tensor, ...], upstream: Tensor) -> tuple[Tensor, ...]:
@@ -101,7 +101,7 @@ def pull_back(call: Callable[[], Tensor], sources: tuple[Tensor, ...], upstream:
     return (output, *tape.gradient(output, sources, output_gradients=upstream))
 
 
-def _where_the_query_is(function: Callable[..., Any]) -> Callable[..., Any]:
+def where_the_query_is(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, run on the device of its first argument: else TensorFlow takes a GPU, wherever the arguments are."""
 
     @functools.wraps(function)
@@ -131,50 +131,50 @@ def settings() -> dict[str, str]:
 def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     """tf.matmul of two square matrices, eager."""
     a = to_native(np.random.default_rng(0).standard_normal((size, size)), dtype, device)
-    return functools.partial(_where_the_query_is(tf.matmul), a, a)
+    return functools.partial(where_the_query_is(tf.matmul), a, a)
 
 
-def _own(function: Callable[..., Any]) -> Any:
-    """The function behind _where_the_query_is: of a compiled one, the tf.function."""
+def own_function(function: Callable[..., Any]) -> Any:
+    """The function behind where_the_query_is: of a compiled one, the tf.function."""
     return function if hasattr(function, "get_concrete_function") else getattr(function, "__wrapped__", function)
 
 
-def _products(prepared: Prepared) -> int:
+def products(prepared: Prepared) -> int:
     """Matrix products of the textbook form: two forward, and two more for each of them backward."""
     return 6 if prepared.sources else 2
 
 
 def _prove_ops(prepared: Prepared) -> str:
     """The types of the ops that a call consists of, from a trace of the same function: two products and a softmax."""
-    function = _own(prepared.function)
+    function = own_function(prepared.function)
     mode = "tf.function" if hasattr(function, "get_concrete_function") else "eager"
     traced = tf.function(function, autograph=False) if mode == "eager" else function
     graph = traced.get_concrete_function(*prepared.arguments, **prepared.keywords).graph
     counts = Counter(op.type for op in graph.get_operations())
     found = {name: counts[name] for name in ("BatchMatMulV2", "Einsum", "Softmax") if counts[name]}
     told = ", ".join(f"{name} x{count}" for name, count in found.items())
-    products = _products(prepared)
-    if found.pop("Softmax", 0) != 1 or sum(found.values()) != products:
-        raise KernelMismatch(f"expected {products} matrix products and one Softmax, got {told or 'none of them'}")
+    wanted = products(prepared)
+    if found.pop("Softmax", 0) != 1 or sum(found.values()) != wanted:
+        raise KernelMismatch(f"expected {wanted} matrix products and one Softmax, got {told or 'none of them'}")
     return f"{mode}: {told}"
 
 
 def _prove_xla(prepared: Prepared) -> str:
     """The HLO that XLA was given, and the mark that leaves TensorFlow no choice but to compile it."""
-    function = _own(prepared.function)
+    function = own_function(prepared.function)
     bound = inspect.signature(function.python_function).bind(*prepared.arguments, **prepared.keywords)
     bound.apply_defaults()  # which the next function does not do
     hlo = function.experimental_get_compiler_ir(*bound.args, **bound.kwargs)(stage="hlo")
     marked = function.get_concrete_function(*prepared.arguments, **prepared.keywords).function_def
     dots, exponentials = hlo.count(" dot("), hlo.count(" exponential(")
     told = f"dot x{dots}, exponential x{exponentials}"
-    products = _products(prepared)
-    if not marked.attr["_XlaMustCompile"].b or (dots, exponentials) != (products, 1):
-        raise KernelMismatch(f"expected HLO with {products} dots and one exponential, compiled by XLA, got {told}")
+    wanted = products(prepared)
+    if not marked.attr["_XlaMustCompile"].b or (dots, exponentials) != (wanted, 1):
+        raise KernelMismatch(f"expected HLO with {wanted} dots and one exponential, compiled by XLA, got {told}")
     return f"XLA: {told}"
 
 
-def _claims(dtype: str) -> Roundoffs:
+def claims(dtype: str) -> Roundoffs:
     """Sums and softmax in float32 or wider, subnormals flushed; tf.matmul cuts bfloat16 off: twice the error of rounding."""
     claim = Roundoffs.of(dtype, accumulate="float64" if dtype == "float64" else "float32", flushes=True)
     return dataclasses.replace(claim, output=2 * claim.output) if dtype == "bfloat16" else claim
@@ -192,10 +192,10 @@ def _claims_of_einsum(dtype: str) -> Roundoffs:
 
 def _claims_of_layer(dtype: str) -> Roundoffs:
     """Sums in float32 or wider; scores are rounded to the dtype, or cut off, and once more when they are scaled."""
-    return dataclasses.replace(_claims(dtype), score=3 * UNIT_ROUNDOFF[dtype])
+    return dataclasses.replace(claims(dtype), score=3 * UNIT_ROUNDOFF[dtype])
 
 
-_LEAKS = (Deviation("hidden_nan_value", "NaN", "keras-team/keras#16108: 0 * NaN"),)
+LEAKS = (Deviation("hidden_nan_value", "NaN", "keras-team/keras#16108: 0 * NaN"),)
 
 
 @implementation(
@@ -204,7 +204,7 @@ _LEAKS = (Deviation("hidden_nan_value", "NaN", "keras-team/keras#16108: 0 * NaN"
     layout="BNTH",
     compile="xla",
     roundoffs=_claims_of_xla,
-    deviations=_LEAKS,
+    deviations=LEAKS,
     prove=_prove_xla,
 )
 @implementation(
@@ -212,42 +212,51 @@ _LEAKS = (Deviation("hidden_nan_value", "NaN", "keras-team/keras#16108: 0 * NaN"
     summary="the same under tf.function: a graph instead of one op after the other",
     layout="BNTH",
     compile="function",
-    roundoffs=_claims,
-    deviations=_LEAKS,
+    roundoffs=claims,
+    deviations=LEAKS,
     prove=_prove_ops,
 )
-@implementation("tf_keras/attention", layout="BNTH", roundoffs=_claims, deviations=_LEAKS, prove=_prove_ops, naive=True)
-@_where_the_query_is
+@implementation("tf_keras/attention", layout="BNTH", roundoffs=claims, deviations=LEAKS, prove=_prove_ops, naive=True)
+@where_the_query_is
 def attention(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
     """matmul, softmax, matmul: the textbook form; holds all (B,N,T,S) scores."""
-    asked = Asked(**keywords)
-    B, N, T, H = query.shape
-    K, S, V = key.shape[1], key.shape[2], value.shape[3]
+    T, S = query.shape[2], key.shape[2]
+    return attend(query, key, value, Asked(**keywords), lambda: (tf.range(T), tf.range(S)), S - T)
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, asked: Asked, places: Callable[[], tuple[Tensor, Tensor]], offset: int
+) -> Tensor:
+    """(B,N,t,V): the textbook form, for queries and keys at these places; `offset` is S - T of the whole problem."""
+    (B, N, _, H), (K, V) = query.shape, (value.shape[1], value.shape[3])
+    t, s = tf.shape(query)[2] if query.shape[2] is None else query.shape[2], key.shape[2]
+    s = tf.shape(key)[2] if s is None else s
     wide = tf.float64 if query.dtype == tf.float64 else tf.float32
     # The queries that share a key/value head become rows of one matrix: grouped heads need no copy of key and value.
-    rows = tf.reshape(query, (B, K, N // K * T, H))
+    rows = tf.reshape(query, (B, K, N // K * t, H))
     score = tf.cast(tf.matmul(rows, key, transpose_b=True), wide)
     score *= H**-0.5 if asked.scale is None else asked.scale
-    score = tf.reshape(score, (B, N, T, S))
+    score = tf.reshape(score, (B, N, t, s))
     if asked.softcap is not None:
         score = asked.softcap * tf.tanh(score / asked.softcap)
     if asked.bias is not None:
         score += tf.cast(asked.bias, wide)
     if asked.hides:
-        score = tf.where(_seen(asked, T, S), score, -np.inf)
+        score = tf.where(_seen(asked, places, offset), score, -np.inf)
     weights = tf.nn.softmax(score)
     if asked.hides or asked.bias is not None:
         weights = tf.where(score != -np.inf, weights, 0.0)  # a row that sees no key: 0/0 so far
-    weights = tf.reshape(tf.cast(weights, value.dtype), (B, K, N // K * T, S))
-    return tf.reshape(tf.matmul(weights, value), (B, N, T, V))
+    weights = tf.reshape(tf.cast(weights, value.dtype), (B, K, N // K * t, s))
+    return tf.reshape(tf.matmul(weights, value), (B, N, t, V))
 
 
-def _seen(asked: Asked, T: int, S: int) -> Tensor:
-    """As Asked.seen, but a range is made only where it is asked for: an eager one costs 50 us."""
+def _seen(asked: Asked, places: Callable[[], tuple[Tensor, Tensor]], offset: int) -> Tensor:
+    """As Asked.seen, but the places are made only where they are asked for: an eager range costs 50 us."""
     rules = [] if asked.mask is None else [asked.mask]
-    rules += [] if asked.kv_lengths is None else [tf.range(S) < asked.kv_lengths[:, None, None, None]]
-    if asked.causal is not None or asked.window is not None:
-        rules += asked.in_sight(tf.range(T)[:, None], tf.range(S), S - T)
+    if asked.kv_lengths is not None or asked.causal is not None or asked.window is not None:
+        t, s = places()
+        rules += [] if asked.kv_lengths is None else [s < asked.kv_lengths[:, None, None, None]]
+        rules += asked.in_sight(t[:, None], s, offset)
     return functools.reduce(tf.logical_and, rules)
 
 
@@ -255,10 +264,10 @@ def _seen(asked: Asked, T: int, S: int) -> Tensor:
     "tf_keras/keras-ops",
     accepts={"grouped", "value_size", "scale", "mask", "bias", "causal_top_left"},
     roundoffs=_claims_of_einsum,
-    deviations=(Deviation("empty_rows", "mean(V)", "keras/src/backend/tensorflow/nn.py: _apply_masks"), *_LEAKS),
+    deviations=(Deviation("empty_rows", "mean(V)", "keras/src/backend/tensorflow/nn.py: _apply_masks"), *LEAKS),
     prove=_prove_ops,
 )
-@_where_the_query_is
+@where_the_query_is
 def keras_ops(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
     """keras.ops.dot_product_attention, eager: two einsums around a softmax; holds all (B,N,T,S) scores."""
     if key.shape[2] == 1 and query.shape[2] > 1:
@@ -297,10 +306,10 @@ _LAYER = "keras/src/layers/attention/attention.py: _apply_scores; see keras-team
     deviations=(
         Deviation("empty_rows", "mean(V); in float64 as if it saw all", _LAYER),
         Deviation("hidden_nan_key", "NaN", _LAYER),
-        *_LEAKS,
+        *LEAKS,
     ),
     prove=_prove_ops,
 )
 def keras_layer(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable[[], Tensor]:
     """keras.layers.Attention, built once and called eagerly; holds all (B*N,T,S) scores."""
-    return functools.partial(_where_the_query_is(keras_calls.layer(query, key, value, **keywords)), query)
+    return functools.partial(where_the_query_is(keras_calls.layer(query, key, value, **keywords)), query)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from backends import jax_chunked, numpy_backend, numpy_blocked
+from backends import jax_chunked, numpy_backend, numpy_blocked, tf_chunked
 from backends.interface import Asked
 from backends.problem import Semantics
 from tests.helpers import Problem, hold, hold_gradients, make_problem, problems, with_upstream
@@ -85,3 +85,30 @@ def test_jax_chunked_holds_little_there_and_back(needs: Callable[[str], Any], as
     for call, arrays in ((jax.compile(function, "jit"), [array] * 3), (both, [array] * 4)):
         held = call.lower(*arrays).compile().memory_analysis().temp_size_in_bytes
         assert held < 256 << 20
+
+
+@pytest.mark.parametrize("rows", [1, 4, 7])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(problem=problems(dtypes=("float64", "float32", "bfloat16"), longest=20))
+def test_tf_chunked_with_small_chunks(
+    needs: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, rows: int, problem: Problem
+) -> None:
+    """Chunks of any size, with and without a rest, are right on any problem, and so are their gradients."""
+    needs("tf_keras")
+    monkeypatch.setattr(tf_chunked, "rows_of", lambda B, N, T, S: max(1, min(T, rows)))
+    assert hold("tf_keras/chunked", problem) != "refused"
+    assert hold_gradients("tf_keras/chunked", with_upstream(problem)) != "refused"
+
+
+@pytest.mark.parametrize(
+    "asked", [{"window": (200, 0)}, {"causal": "bottom_right"}, {"bias": (2, 1, 3000), "mask": (3000,), "hidden": 0.5}]
+)
+def test_tf_chunked_across_its_own_chunks(needs: Callable[[str], Any], asked: dict[str, Any]) -> None:
+    """The same with the chunks that it really has: several whole ones and a rest."""
+    needs("tf_keras")
+    problem = make_problem(**{"B": 1, "T": 900, "S": 3000, "N": 2, "K": 1, "H": 4, "dtype": "float32", **asked})
+    rows = tf_chunked.rows_of(1, 2, 900, 3000)
+    assert 900 // rows > 1
+    assert 900 % rows
+    assert hold("tf_keras/chunked", problem) == "accepted"
+    assert hold_gradients("tf_keras/chunked", with_upstream(problem)) == "accepted"

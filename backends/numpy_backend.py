@@ -9,8 +9,9 @@ import numpy as np
 
 from backends.accuracy import Roundoffs
 from backends.interface import Asked, Prepared, Unsupported, implementation
-from backends.numpy_blocked import Walk, hide, without_leaks
+from backends.numpy_blocked import Walk
 from backends.numpy_blocked_backward import backward
+from backends.numpy_hiding import hide_unseen, without_leaks
 from backends.numpy_threads import blas, threads
 
 DTYPES = ("float64", "float32", "float16")
@@ -132,7 +133,7 @@ def _softmax(query: Array, key: Array, asked: Asked, *, with_slope: bool = False
         scores += asked.bias.astype(wide, copy=False)
     seen = asked.seen(np.arange(T)[:, None], np.arange(S), S - T) if asked.hides else None
     if seen is not None:
-        hide(scores, seen)
+        hide_unseen(scores, seen)
     highest = scores.max(axis=-1, keepdims=True)
     scores -= np.where(np.isneginf(highest), 0, highest)
     probability = np.exp(scores, out=scores)

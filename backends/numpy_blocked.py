@@ -8,15 +8,17 @@ for at all, and where NumPy has a fast exp2 the scale carries the logarithm.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from backends.interface import Asked
+from backends.numpy_hiding import edges, hide, hide_weights, limit_of, tile_of, without_leaks
 from backends.numpy_threads import scratch, spread, threads
 from backends.visibility import intervals
 
@@ -25,6 +27,8 @@ ROWS, KEYS = 512, 512
 """Of a tile of scores: 1 MiB in float32, half of the second-level cache of a current core."""
 _SKINNY = 16
 """Rows up to which BLAS is faster at key @ query than at query @ key: half the time for 4 rows of H = 128."""
+_FEW = 128
+"""Rows up to which a tile takes more keys instead."""
 _CALM = 30.0
 """Scores no larger than this, in nats, need no maximum subtracted: exp(30) is 1e13, and S of them are far from overflow."""
 _ORDINARY = (1e-20, 1e20)
@@ -103,10 +107,14 @@ class Walk:
         return 2.0 if plain and _has_fast_exp2() and self.calm[b, ks].all() else math.e
 
     def row_tiles(self) -> list[slice]:
-        """Query rows that share a tile of scores; few where few keys are seen, for a tile holds all keys of all its rows."""
+        """Query rows that share a tile of scores: few where few keys are seen, for a tile takes all that any of them sees.
+
+        Under causal half as many: products are 5 % slower then, but of 4096 keys the diagonal wastes 6 % instead of 12.
+        """
         T = self.query.shape[2]
         sees = int((self.last - self.first).max(initial=1))
-        step = max(1, min(ROWS, max(128, sees)) // self.group)
+        most = ROWS if self.asked.causal is None else ROWS // 2
+        step = max(1, min(most, max(_FEW, sees)) // self.group)
         return [slice(start, min(start + step, T)) for start in range(0, T, step)]
 
     def key_tiles(self, b: int, rows: slice, span: int) -> Iterator[slice]:
@@ -165,8 +173,9 @@ class Walk:
         q = self.flat(self.query, b, ks, rows)
         q = np.multiply(q, wide.type(self.scale / math.log(base)), out=scratch("query", q.shape, wide))
         (k, r), V = q.shape[:2], self.out.shape[3]
-        span = max(KEYS, ROWS * KEYS // max(1, k * r))
+        span = KEYS if r > _FEW else max(KEYS, ROWS * KEYS // max(1, k * r))
         highest: Array = np.zeros((k, r, 1), wide) if calm else np.full((k, r, 1), -np.inf, wide)
+        inside = self.inside(b, rows)
         total: Array = np.zeros((k, r, 1), wide)
         sums = scratch("sums", (k, r, V), wide)
         sums.fill(0)
@@ -174,9 +183,10 @@ class Walk:
             s = keys.stop - keys.start
             scores = _product(q, self.key[b, ks, keys], scratch("scores", (k, r, s), wide))
             grid = scores.reshape(k * self.group, -1, s)
-            seen, _ = self.adjust(grid, b, heads, rows, keys)
+            self.adjust(grid, b, heads, rows, keys)
+            limits = self.limits(b, heads, rows, keys, inside)
             if not calm:
-                hide(grid, seen)
+                hide(grid, limits)
                 raised = np.maximum(highest, scores.max(axis=2, keepdims=True))
                 # A row that has seen no key yet is shifted by 0: exp(-inf - 0) is 0, where exp(-inf + inf) would be NaN.
                 shift = np.where(np.isneginf(raised), wide.type(0), raised)
@@ -187,14 +197,15 @@ class Walk:
                 highest = raised
             weights = power(base, scores)
             if calm:
-                hide_weights(grid, seen)
+                hide_weights(grid, limits)
             value = self.value[b, ks, keys]
-            if careful and seen is not None:
+            if careful and limits:
+                seen = functools.reduce(np.logical_and, (limit > 0 for limit in limits))
                 mixed = without_leaks(grid[None], value[None], np.broadcast_to(seen, grid.shape)[None]).reshape(k, r, V)
             else:
                 mixed = np.matmul(weights, value, out=scratch("mixed", (k, r, V), wide))
             sums += mixed
-            total += weights @ np.ones((s, 1), wide)
+            total += weights @ _ones(s, wide)
         blind = total == 0
         some = np.where(blind, wide.type(1), total)
         sums /= some
@@ -204,10 +215,10 @@ class Walk:
 
     def adjust(
         self, grid: Array, b: int, heads: slice, rows: slice, keys: slice, *, with_slope: bool = False
-    ) -> tuple[Array | None, Array | None]:
+    ) -> Array | None:
         """Softcap and bias on one tile of scores (heads, rows, keys), in place.
 
-        What is seen of it, bool, None = everything; and with_slope how fast the softcap lets a score grow, None = as without.
+        With_slope: how fast the softcap lets a score grow; None = as without.
         """
         slope = None
         if self.asked.softcap is not None:
@@ -217,18 +228,28 @@ class Walk:
             grid *= self.asked.softcap
         if self.asked.bias is not None:
             grid += tile_of(self.asked.bias, b, heads, rows, keys)
-        low, high = self.first[b, rows, None], self.last[b, rows, None]
-        at = np.arange(keys.start, keys.stop, dtype=low.dtype)
-        seen = None
-        if keys.stop > high.min():
-            seen = (at < high)[None]
-        if keys.start < low.max():
-            after = (at >= low)[None]
-            seen = after if seen is None else np.logical_and(seen, after, out=seen)
+        return slope
+
+    def inside(self, b: int, rows: slice) -> slice:
+        """The keys that all of the rows see, as far as no mask hides them."""
+        return slice(int(self.first[b, rows].max()), int(self.last[b, rows].min()))
+
+    def limits(self, b: int, heads: slice, rows: slice, keys: slice, inside: slice) -> list[Array]:
+        """What hides scores of one tile, each broadcastable to (heads, rows, keys): inf where a score is seen, else -inf."""
+        found = []
+        if keys.start < inside.start or keys.stop > inside.stop:
+            s = keys.stop - keys.start
+            low = np.maximum(self.first[b, rows] - keys.start, 0)
+            high = np.minimum(self.last[b, rows] - keys.start, s)
+            found.append(edges(low.tobytes(), high.tobytes(), s, self.wide))
         if self.asked.mask is not None:
-            marked = tile_of(self.asked.mask, b, heads, rows, keys)
-            seen = marked if seen is None else seen & marked
-        return seen, slope
+            found.append(limit_of(tile_of(self.asked.mask, b, heads, rows, keys), self.wide))
+        return found
+
+
+@lru_cache(maxsize=8)
+def _ones(s: int, dtype: np.dtype[Any]) -> Array:
+    return np.ones((s, 1), dtype)
 
 
 def _longest(rows: Array) -> Array:
@@ -254,47 +275,3 @@ def power(base: float, exponent: Array) -> Array:
     """2 or e to this power, in place."""
     found: Array = np.exp2(exponent, out=exponent) if base == 2.0 else np.exp(exponent, out=exponent)
     return found
-
-
-def hide(scores: Array, seen: Array | None) -> None:
-    """-inf in place of the scores that are not seen, NaN too. `seen`, bool, is broadcast; None = everything is.
-
-    np.copyto and np.where branch: they take 0.3 to 0.5 ns for a score, and 4 where the mask is random. This takes 0.3.
-    """
-    if seen is None:
-        return
-    limit = seen.astype(scores.dtype)
-    limit -= scores.dtype.type(0.5)
-    limit *= np.inf  # inf where seen, -inf where not
-    np.fmin(scores, limit, out=scores)
-
-
-def hide_weights(weights: Array, seen: Array | None) -> None:
-    """0 in place of the weights that are not seen: of -inf exp2 takes 5 ns to make a 0."""
-    if seen is not None:
-        hide(weights, seen)
-        np.maximum(weights, 0, out=weights)
-
-
-def without_leaks(probability: Array, value: Array, seen: Array) -> Array:
-    """probability @ value where 0 * NaN of a hidden key is 0, not NaN. The slow path, taken when the fast one overflowed."""
-    groups = probability.shape[1] // value.shape[1]
-    value = np.repeat(value, groups, axis=1)
-    finite = np.isfinite(value)
-    out: Array = probability @ np.where(finite, value, 0)
-    seen = np.broadcast_to(seen, probability.shape)
-    for s in np.flatnonzero(~finite.all(axis=(0, 1, 3))):
-        wild = np.where(finite[:, :, s], 0, value[:, :, s])[:, :, None, :]
-        out += np.where(seen[:, :, :, s, None], probability[:, :, :, s, None] * wild, 0)
-    return out
-
-
-def tile_of(array: Array, b: int, heads: slice, rows: slice, keys: slice) -> Array:
-    """The part of a mask or bias (b|1, n|1, t|1, s|1) that belongs to one tile, broadcastable to (heads, rows, keys)."""
-    whole = slice(None)
-    return array[
-        b if array.shape[0] > 1 else 0,
-        heads if array.shape[1] > 1 else whole,
-        rows if array.shape[2] > 1 else whole,
-        keys if array.shape[3] > 1 else whole,
-    ]

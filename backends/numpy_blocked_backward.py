@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends import numpy_blocked
-from backends.numpy_blocked import Array, Walk, hide, hide_weights, power, tile_of
+from backends.numpy_blocked import Array, Walk, power
+from backends.numpy_hiding import hide, hide_weights, tile_of
 from backends.numpy_threads import spread
 
 
@@ -61,17 +62,19 @@ def _rows(walk: Walk, b: int, k: int, rows: slice, upstream: Array, to: _Gradien
     carried = (d * walk.flat(walk.out, b, ks, rows)[0]).sum(axis=1, keepdims=True)
     scaled = q * wide.type(walk.scale / log_base)
     of_query = np.zeros_like(q)
+    inside = walk.inside(b, rows)
     for keys in walk.key_tiles(b, rows, numpy_blocked.KEYS):
         key, value = (_visible(a[b, k, keys]) for a in (walk.key, walk.value))
         scores = scaled @ key.T
         grid = scores.reshape(walk.group, -1, scores.shape[1])
-        seen, slope = walk.adjust(grid, b, heads, rows, keys, with_slope=True)
+        slope = walk.adjust(grid, b, heads, rows, keys, with_slope=True)
+        limits = walk.limits(b, heads, rows, keys, inside)
         scores -= log
         if not calm:
-            hide(grid, seen)
+            hide(grid, limits)
         weights = power(base, scores)
         if calm:
-            hide_weights(grid, seen)
+            hide_weights(grid, limits)
         to.value[b, k, keys] += weights.T @ d
         # dS = P o (dP - rowsum(D o O)), in the memory of dP
         into = d @ value.T

@@ -87,11 +87,18 @@ def check_resumable(folder: RunFolder, plan: Plan) -> None:
     """UsageError, naming the difference, where a run would go on under other conditions than it began."""
     began = folder.environment()
     now = fingerprint(variables=worker_variables(plan.neutral, plan.variables))
-    for name in ("machine", "variables", "python"):
-        if began and began.get(name) != now[name]:
+    if not began:
+        return
+    for name in ("machine", "python"):
+        if began.get(name) != now[name]:
             raise UsageError(
                 f"{folder.path} began with another {name}: {began.get(name)} then, {now[name]} now; start anew"
             )
+    before, after = began.get("variables") or {}, now["variables"]
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if names:
+        told = ", ".join(f"{n} ({before.get(n, 'not set')} then, {after.get(n, 'not set')} now)" for n in names)
+        raise UsageError(f"{folder.path} began with other variables: {told}; start anew")
 
 
 def remove_if_empty(path: Path) -> None:

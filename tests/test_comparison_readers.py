@@ -279,6 +279,7 @@ def test_no_samples(run, text, says):
         ('{"schema_version": 1, "machine": []}', "machine is list"),
         ('{"schema_version": 1, "frameworks": {"numpy": 3}}', "frameworks holds what is no object"),
         ('{"schema_version": 1, "frameworks": {"numpy": {"settings": []}}}', "settings of numpy"),
+        ('{"schema_version": 1, "frameworks": {"numpy": {"variables": "OMP"}}}', "variables of numpy"),
         ('{"schema_version": 1, "cpus": 3}', "cpus is int"),
     ],
 )

@@ -60,6 +60,10 @@ class RunRequest:
 def run_suite(request: RunRequest) -> int:
     """Do it, print it; the exit status."""
     if request.resume is not None:
+        if request.env:
+            raise UsageError(
+                "--env belongs to the run's beginning; --resume goes on in the same environment, leave it out"
+            )
         folder = RunFolder(request.resume)
         plan, state = folder.load()
         check_resumable(folder, plan)

@@ -266,6 +266,37 @@ def test_bad_words_end_with_one_line(tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_check_can_be_neutral(tmp_path):
+    """The probe refuses all questions; the answers' file says what its worker had."""
+    plugin, file = tmp_path / "probe.py", tmp_path / "answers.json"
+    plugin.write_text(PROBE)
+    words = ("--plugin", plugin, "--implementation", "numpy/probe", "--json", file, "--quiet")
+    attnbench("check", *words, *NEUTRAL, environment=USERS)
+    found = json.loads(file.read_text())
+    assert found["variables"]["numpy"].items() >= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "7"}.items()
+    assert not {"OPENBLAS_NUM_THREADS", "XLA_FLAGS"} & found["variables"]["numpy"].keys()
+    reasons = {a["reason"] for a in found["answers"] if a["verdict"] == "refused"}
+    assert any("OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES=7" in reason for reason in reasons)
+    assert not any("XLA_FLAGS" in reason for reason in reasons)
+
+
+def test_sides_of_ab_that_get_the_same_are_the_same():
+    """Setting what is set already makes no other side."""
+    words = (
+        "--suite",
+        "smoke",
+        "--case",
+        "tiny-self",
+        "--implementation",
+        "numpy/naive",
+        "--a-env",
+        "OMP_NUM_THREADS=2",
+    )
+    result = attnbench("ab", *words, environment=USERS)
+    assert result.returncode == 2
+    assert "A and B are the same" in result.stderr
+
+
 def test_env_tells_what_neutral_would_clear():
     """The names, and not those that say which device."""
     result = attnbench("env", environment=USERS)

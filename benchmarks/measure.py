@@ -14,6 +14,7 @@ from benchmarks.harness.environment import fingerprint
 from benchmarks.harness.schedule import Scheduler
 from benchmarks.harness.session import Session, greet, usual_workers
 from benchmarks.harness.state import Event, State
+from benchmarks.harness.steering import worker_variables
 from benchmarks.plan import Plan
 from benchmarks.results import to_records
 
@@ -56,8 +57,9 @@ def measure(
     for framework, path in plan.plugins:
         plugins[framework] += (path,)
     if not folder.environment():
-        folder.write_environment(fingerprint())
-    with Session(usual_workers(plan.frameworks, plugins, plan.cpus), log=logs) as session:
+        folder.write_environment(fingerprint(variables=worker_variables(plan.neutral, plan.variables)))
+    workers = usual_workers(plan.frameworks, plugins, plan.cpus, neutral=plan.neutral, variables=plan.variables)
+    with Session(workers, log=logs) as session:
         try:
             Scheduler(plan, session, state, emit).run()
         except KeyboardInterrupt:
@@ -73,7 +75,7 @@ def _environment(plan: Plan, state: State) -> dict[str, object]:
     greetings = {}
     for framework, told in state.greetings.items():
         greetings[framework] = greet(framework, told)
-    found = fingerprint(greetings)
+    found = fingerprint(greetings, worker_variables(plan.neutral, plan.variables))
     found["matmul_gflops"] = state.matmul_gflops
     found["handicaps"] = [{k: v for k, v in h.items() if k != "event"} for h in state.handicaps]
     found["cpus"] = list(plan.cpus)
@@ -81,15 +83,22 @@ def _environment(plan: Plan, state: State) -> dict[str, object]:
     return found
 
 
-def check_resumable(folder: RunFolder) -> None:
+def check_resumable(folder: RunFolder, plan: Plan) -> None:
     """UsageError, naming the difference, where a run would go on under other conditions than it began."""
     began = folder.environment()
-    now = fingerprint()
-    for name in ("machine", "variables", "python"):
-        if began and began.get(name) != now[name]:
+    now = fingerprint(variables=worker_variables(plan.neutral, plan.variables))
+    if not began:
+        return
+    for name in ("machine", "python"):
+        if began.get(name) != now[name]:
             raise UsageError(
                 f"{folder.path} began with another {name}: {began.get(name)} then, {now[name]} now; start anew"
             )
+    before, after = began.get("variables") or {}, now["variables"]
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if names:
+        told = ", ".join(f"{n} ({before.get(n, 'not set')} then, {after.get(n, 'not set')} now)" for n in names)
+        raise UsageError(f"{folder.path} began with other variables: {told}; start anew")
 
 
 def remove_if_empty(path: Path) -> None:

@@ -49,6 +49,10 @@ class Plan:
     """Frameworks that were asked for by name: they must load."""
     cpus: tuple[int, ...] = ()
     """Those that the workers run on; none named: all."""
+    neutral: bool = False
+    """Whether the workers' environment is cleared of the variables that steer; see benchmarks.harness.steering."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """(name, value) that are set in it."""
     processes: int = 2
     blocks: int = 12
     """Timed blocks of each cell in each process."""
@@ -76,8 +80,11 @@ class Plan:
     def from_dict(cls, data: dict[str, Any]) -> Plan:
         """The inverse of to_dict, also after a trip through JSON."""
         lists = {name: tuple(data[name]) for name in ("implementations", "asked", "cpus")}
-        plugins = tuple((framework, path) for framework, path in data["plugins"])
-        return cls(**{**data, **lists, "plugins": plugins, "cases": tuple(Case.from_dict(c) for c in data["cases"])})
+        pairs = {
+            "plugins": tuple((framework, path) for framework, path in data["plugins"]),
+            "variables": tuple((name, value) for name, value in data.get("variables", ())),
+        }
+        return cls(**{**data, **lists, **pairs, "cases": tuple(Case.from_dict(c) for c in data["cases"])})
 
 
 def select_cases(suite: str, patterns: Sequence[str]) -> tuple[Case, ...]:

@@ -36,6 +36,8 @@ ENVIRONMENT = {
             "version": "numpy 2.4.6",
             "devices": ["cpu"],
             "settings": {"threads": "2", "blas": "openblas 0.3.31 SkylakeX"},
+            "variables": {},
+            "own_variables": {},
         }
     },
     "matmul_gflops": {"float32": {"numpy": 200.0}},

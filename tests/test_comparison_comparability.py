@@ -38,6 +38,7 @@ def test_alike():
         ({"machine__system": "Darwin"}, "machine.system"),
         ({"python": "3.12.1"}, "python"),
         ({"variables": {"OMP_NUM_THREADS": "1"}}, "variables.OMP_NUM_THREADS"),
+        ({"frameworks__numpy__variables": {"OMP_NUM_THREADS": "1"}}, "frameworks.numpy.variables.OMP_NUM_THREADS"),
         ({"cpus": [1]}, "cpus"),
         ({f"{SETTINGS}__threads": "1"}, "frameworks.numpy.threads"),
         ({f"{SETTINGS}__blas": "openblas 0.3.31 Haswell"}, "frameworks.numpy.blas"),
@@ -66,6 +67,10 @@ def test_what_a_run_ran_on_may_not_differ(change, field):
         ({"frameworks__numpy__version": "numpy 2.5.0"}, "frameworks.numpy.version"),
         ({f"{SETTINGS}__blas": "openblas 0.3.32 SkylakeX"}, "frameworks.numpy.blas"),
         ({f"{SETTINGS}__new": "1"}, "frameworks.numpy.new"),
+        (
+            {"frameworks__numpy__own_variables": {"KMP_INIT_AT_FORK": "0"}},
+            "frameworks.numpy.own_variables.KMP_INIT_AT_FORK",
+        ),
         ({"frameworks__torch": {"status": "ok", "settings": {"threads": "9"}}}, None),
         ({"time": "later", "load_average": [9, 9, 9]}, None),
     ],
@@ -83,6 +88,23 @@ def test_a_variable_that_was_set_only_before():
     a = side(record(), environment=edited(ENVIRONMENT, variables={"XLA_FLAGS": "--x"}))
     result = differences(a, side(record(), environment=ENVIRONMENT))
     assert str(result.refused[0]) == "variables.XLA_FLAGS (--x / not set)"
+
+
+def test_what_all_workers_have_is_named_once():
+    """A variable of the whole run is not told again for each framework; older runs recorded no more than that."""
+    x = {"variables": {"XLA_FLAGS": "--x"}, "frameworks__numpy__variables": {"XLA_FLAGS": "--x"}}
+    for environment in (edited(ENVIRONMENT, **x), edited(ENVIRONMENT, variables={"XLA_FLAGS": "--x"})):
+        assert fields(found(environment).refused) == ["variables.XLA_FLAGS"]
+    del environment["frameworks"]["numpy"]["variables"]
+    assert fields(found(environment).refused) == ["variables.XLA_FLAGS"]
+
+
+def test_the_variables_of_a_framework_that_no_shared_cell_uses_say_nothing():
+    """Nor those of one that did not start: it could not tell."""
+    other = {"status": "ok", "settings": {}, "variables": {"OMP_NUM_THREADS": "1"}}
+    assert found(edited(ENVIRONMENT, frameworks__torch=other)).refused == ()
+    broken = {"status": "error", "variables": {"OMP_NUM_THREADS": "1"}}
+    assert found(edited(ENVIRONMENT, frameworks__numpy=broken)).refused == ()
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,16 @@ def test_cells_that_failed_have_no_times(tmp_path):
     assert len(side.records) == 4
 
 
+def test_a_run_that_timed_nothing_has_no_times(tmp_path):
+    """All cells refused: a samples.csv of one header line is read, as no blocks."""
+    folder = write_run(tmp_path / "run", change=lambda made: record(made.case, status=Status.UNSUPPORTED))
+    samples = folder / "samples.csv"
+    samples.write_text(samples.read_text().splitlines()[0] + "\n")
+    side = read_side(folder)
+    assert side.logs == {}
+    assert len(side.records) == 4
+
+
 # What is refused, in summary.csv.
 
 
@@ -279,6 +289,7 @@ def test_no_samples(run, text, says):
         ('{"schema_version": 1, "machine": []}', "machine is list"),
         ('{"schema_version": 1, "frameworks": {"numpy": 3}}', "frameworks holds what is no object"),
         ('{"schema_version": 1, "frameworks": {"numpy": {"settings": []}}}', "settings of numpy"),
+        ('{"schema_version": 1, "frameworks": {"numpy": {"variables": "OMP"}}}', "variables of numpy"),
         ('{"schema_version": 1, "cpus": 3}', "cpus is int"),
     ],
 )

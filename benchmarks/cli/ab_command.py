@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cli.options import Format, in_pass, resolve_cpus, resolve_plugins
+from benchmarks.cli.options import Format, in_pass, resolve_cpus, resolve_environment, resolve_plugins
 from benchmarks.cli.verdict_output import check_suffixes, print_comparison, save_comparison
 from benchmarks.comparison.thresholds import asked_thresholds
 from benchmarks.comparison.verdicts import Exit
 from benchmarks.errors import INTERRUPTED, UsageError
+from benchmarks.harness.steering import worker_variables
 from benchmarks.live.checkout import checkout, plugin_in, repository_of
 from benchmarks.live.measure import measure
 from benchmarks.live.plan import LivePlan, Pair, Side
@@ -138,9 +139,7 @@ def _plan(request: LiveRequest) -> Iterator[LivePlan]:
     with contextlib.ExitStack() as stack:
         a = _side("A", request.a, request.plugins, plugins, stack)
         b = _side("B", request.b, request.plugins, plugins, stack)
-        if (a.python, a.root, a.plugins, a.variables) == (b.python, b.root, b.plugins, b.variables) and all(
-            pair.a == pair.b for pair in pairs
-        ):
+        if _conditions(a) == _conditions(b) and all(pair.a == pair.b for pair in pairs):
             raise UsageError(
                 "A and B are the same: give two implementations (--a-implementation, --b-implementation), interpreters "
                 "(--a-python), revisions (--a-rev) or variables (--a-env); `audit` compares identical code on purpose"
@@ -161,6 +160,11 @@ def _plan(request: LiveRequest) -> Iterator[LivePlan]:
             seed=request.seed,
             time_limit_s=request.time_limit_s,
         )
+
+
+def _conditions(side: Side) -> tuple[object, ...]:
+    """What a side's workers run, and in what: neutral is no difference where there is nothing to clear."""
+    return side.python, side.root, side.plugins, worker_variables(side.neutral, side.variables)
 
 
 def _check_finite(request: LiveRequest) -> None:
@@ -210,19 +214,14 @@ def _side(
         else:
             values["root"] = root.path
         words.append(f"{side.revision} ({root.commit[:10]})")
-    variables = tuple(_variable(text) for text in side.variables)
+    neutral, variables = resolve_environment(side.variables, f"--{name.lower()}-env")
+    words += ["neutral"] if neutral else []
     words += [f"{k}={v}" for k, v in variables]
     return Side(
         name=name,
         label=" ".join(words) or "this checkout",
         plugins=plugins,
+        neutral=neutral,
         variables=variables,
         **values,  # type: ignore[arg-type] # python and root, where they are not the usual ones
     )
-
-
-def _variable(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UsageError(f"variable {text!r}, expected NAME=VALUE")
-    return name, value

@@ -47,6 +47,7 @@ def check(
     framework: o.FrameworkName = None,
     device: o.Device = "cpu",
     plugin: o.Plugin = None,
+    env: o.Env = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Conformance only: every semantic, asked of every implementation. Exit 0 if all conform, 1 if not."""
@@ -54,7 +55,7 @@ def check(
 
     files = {"csv": csv, "page": page}
     names = (implementation or [], framework or [])
-    raise typer.Exit(check_conformance(matrix, json, files, against, *names, device, plugin, quiet))
+    raise typer.Exit(check_conformance(matrix, json, files, against, *names, device, plugin, quiet, env))
 
 
 @app.command()
@@ -82,6 +83,7 @@ def run(
     bias: o.Bias = None,
     kv_lengths: Annotated[str | None, typer.Option(help="With --shape: one length for each batch element.")] = None,
     cpus: o.Cpus = None,
+    env: o.Env = None,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Fresh processes of each framework; default 2, in smoke 1.")
     ] = None,
@@ -100,7 +102,8 @@ def run(
     request = RunRequest(
         suite=suite, cases=case or [], own_case=own, pass_=pass_, implementations=implementation or [],
         frameworks=framework or [], device=device, plugins=plugin, out=out, resume=resume, format=format, quiet=quiet,
-        cpus=cpus, processes=processes, blocks=blocks, block_s=block_ms / 1000, time_limit_s=time_limit, seed=seed,
+        cpus=cpus, env=env, processes=processes, blocks=blocks, block_s=block_ms / 1000, time_limit_s=time_limit,
+        seed=seed,
     )  # fmt: skip
     raise typer.Exit(run_suite(request))
 
@@ -162,10 +165,10 @@ def ab(
         str | None, typer.Option(help="Side B is this git revision; default: the files as they are.")
     ] = None,
     a_env: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE in side A's environment. May be repeated.")
+        list[str] | None, typer.Option(help="neutral, or NAME=VALUE in side A's environment. May be repeated.")
     ] = None,
     b_env: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE in side B's environment. May be repeated.")
+        list[str] | None, typer.Option(help="neutral, or NAME=VALUE in side B's environment. May be repeated.")
     ] = None,
     threshold: o.Threshold = "2%",
     floor: o.Floor = None,
@@ -226,6 +229,7 @@ def audit(
     processes: Annotated[int, typer.Option(min=1, help="Fresh processes in a stored run.")] = 4,
     block_ms: Annotated[float, typer.Option(min=0.1, help="Length of a timed block, milliseconds.")] = 20.0,
     cpus: o.Cpus = None,
+    env: o.Env = None,
     neighbour: Annotated[bool, typer.Option("--neighbour", help="Keep the first CPU busy meanwhile.")] = False,
     against: Annotated[str | None, typer.Option(help="Other tools on the first cell: pytest-benchmark,pyperf.")] = None,
     keep: Annotated[
@@ -248,7 +252,7 @@ def audit(
         suite=suite, cases=case or [], own_case=own, implementations=implementation or [], frameworks=framework or [],
         comparisons=comparisons, stored=stored, resampled=resampled, slowdowns=slowdown or ["2%", "3%", "5%", "10%"],
         trials=trials, stored_trials=stored_trials, threshold=threshold, alpha=alpha, budget_s=budget, epochs=epochs,
-        processes=processes, block_s=block_ms / 1000, cpus=cpus, neighbour=neighbour, against=against, keep=keep, out=out,
-        format=format, quiet=quiet,
+        processes=processes, block_s=block_ms / 1000, cpus=cpus, env=env, neighbour=neighbour, against=against,
+        keep=keep, out=out, format=format, quiet=quiet,
     )  # fmt: skip
     raise typer.Exit(run_audit(request))

@@ -13,7 +13,7 @@ from benchmarks.audit.neighbour import busy_neighbour
 from benchmarks.audit.resampling import resampled_live, resampled_stored
 from benchmarks.audit.rival_work import Work
 from benchmarks.audit.rivals import RivalFailed, check_rivals, run_rivals
-from benchmarks.cli.options import Format, resolve_cpus
+from benchmarks.cli.options import Format, resolve_cpus, resolve_environment
 from benchmarks.comparison.noise import NOISE, noise_of_machine
 from benchmarks.comparison.thresholds import Threshold, Thresholds, parse_percent
 from benchmarks.errors import INTERRUPTED, UsageError
@@ -54,6 +54,7 @@ class AuditRequest:
     processes: int
     block_s: float
     cpus: str | None
+    env: list[str] | None
     neighbour: bool
     against: str | None
     keep: bool
@@ -93,13 +94,14 @@ def _plans(request: AuditRequest) -> tuple[LivePlan, Plan]:
     cases = select_cases(request.suite, request.cases) if request.own_case is None else (request.own_case,)
     ids = select_implementations(request.frameworks, request.implementations, "cpu", suite=request.suite)
     cpus = resolve_cpus(request.cpus)
+    neutral, variables = resolve_environment(request.env)
     suite = request.suite if request.own_case is None else "shape"
     live_plan = LivePlan(
         suite=suite,
         cases=cases,
         pairs=tuple(Pair(case.name, id, id) for case in cases for id in ids),
-        a=Side(name="A", label="this checkout"),
-        b=Side(name="B", label="this checkout"),
+        a=Side(name="A", label="this checkout", neutral=neutral, variables=variables),
+        b=Side(name="B", label="this checkout", neutral=neutral, variables=variables),
         thresholds=Thresholds(Threshold(parse_percent(request.threshold))),
         alpha=request.alpha,
         budget_s=request.budget_s,
@@ -113,6 +115,8 @@ def _plans(request: AuditRequest) -> tuple[LivePlan, Plan]:
         cases=cases,
         implementations=ids,
         cpus=cpus,
+        neutral=neutral,
+        variables=variables,
         processes=request.processes,
         blocks=blocks,
         block_s=request.block_s,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from backends import registry
-from benchmarks.cli.options import resolve_plugins
+from benchmarks.cli.options import resolve_environment, resolve_plugins
 from benchmarks.conformance.check import check
 from benchmarks.errors import UsageError
 from benchmarks.plan import asked_frameworks, check_device, check_installed, select_implementations
@@ -35,12 +35,14 @@ def check_conformance(
     device: str,
     plugin_paths: list[Path] | None,
     quiet: bool,
+    env: list[str] | None,
 ) -> int:
     """Ask everything, print, and return the exit status.
 
     `files`: "page" and "csv" -> where to write them. `against`: a conformance.csv; a verdict that changed since is an error.
     """
     check_device(device)
+    neutral, variables = resolve_environment(env)
     plugins, plugged = resolve_plugins(plugin_paths)
     chosen = select_implementations(frameworks, implementations, device, plugged, suite=None)
     asked = asked_frameworks(frameworks, implementations)
@@ -49,7 +51,9 @@ def check_conformance(
     for framework, path in plugins:
         by_framework[framework] += (path,)
     with checking(quiet=quiet) as show:
-        found = check(chosen, device, asked=asked, plugins=by_framework, show=show)
+        found = check(
+            chosen, device, asked=asked, plugins=by_framework, show=show, neutral=neutral, variables=variables
+        )
     out = console()
     if matrix:
         out.print(matrix_table(found))
@@ -65,8 +69,11 @@ def check_conformance(
             _write(file, written[kind]())
     if json_file is not None:
         answers = [dataclasses.asdict(answer) for answer in found.answers.values()]
-        versions = {g.framework: g.version for g in found.greetings.values()}
-        _write(json_file, json.dumps({"schema_version": 1, "versions": versions, "answers": answers}, indent=1) + "\n")
+        told = found.greetings.values()
+        versions = {g.framework: g.version for g in told}
+        had = {g.framework: dict(g.variables) for g in told}
+        everything = {"schema_version": 1, "versions": versions, "variables": had, "answers": answers}
+        _write(json_file, json.dumps(everything, indent=1) + "\n")
     return 0 if found.conforms and not changed else 1
 
 

@@ -9,6 +9,7 @@ from benchmarks.cli.options import Format
 from benchmarks.errors import UsageError
 from benchmarks.harness.environment import fingerprint
 from benchmarks.harness.session import Session, usual_workers
+from benchmarks.harness.steering import neutral_clears
 from benchmarks.reports.terminal import console
 
 
@@ -18,7 +19,7 @@ def print_environment(format: Format) -> None:
         raise UsageError(f"env prints json or table, not {format}")
     with Session(usual_workers(registry.names())) as session:
         session.launch()
-        found = fingerprint(session.greetings())
+        found = fingerprint(session.greetings()) | {"neutral_clears": list(neutral_clears())}
     out = console()
     if format is Format.JSON:
         out.file.write(json.dumps(found, indent=1) + "\n")

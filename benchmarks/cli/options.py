@@ -48,6 +48,14 @@ Cpus = Annotated[
         help="CPUs that the workers run on: how many (1), or which (0,2); default all. One is far quieter on shared machines."
     ),
 ]
+Env = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env",
+        help="The workers' variables: inherit yours (default), neutral (none that steers speed or numerics), or NAME=VALUE. "
+        "May be repeated.",
+    ),
+]
 Threshold = Annotated[str, typer.Option(help="A change counts beyond this share: 5% or 0.05.")]
 Floor = Annotated[str | None, typer.Option(help="... and beyond this time: 20us.")]
 ThresholdsFile = Annotated[Path | None, typer.Option(help="TOML file with thresholds of certain cells.")]
@@ -164,6 +172,31 @@ def resolve_cpus(text: str | None) -> tuple[int, ...]:
     if strange := [n for n in numbers if n not in allowed]:
         raise UsageError(f"--cpus names CPU {strange[0]}, expected some of {', '.join(map(str, allowed))}")
     return tuple(sorted(set(numbers)))
+
+
+def resolve_environment(words: Sequence[str] | None, option: str = "--env") -> tuple[bool, tuple[tuple[str, str], ...]]:
+    """Whether the workers' environment is neutral, and what is set in it: (name, value). UsageError for a word that says
+    neither, and for two that contradict each other.
+    """
+    import re
+
+    from benchmarks.errors import UsageError
+
+    neutral: bool | None = None
+    variables: dict[str, str] = {}
+    for word in words or ():
+        if word in ("inherit", "neutral"):
+            if neutral not in (None, word == "neutral"):
+                raise UsageError(f"{option} inherit and {option} neutral contradict each other: use one of them")
+            neutral = word == "neutral"
+            continue
+        name, equals, value = word.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            raise UsageError(f"{option} {word!r}, expected inherit, neutral or NAME=VALUE")
+        if variables.get(name, value) != value:
+            raise UsageError(f"{option} sets {name} to {variables[name]!r} and to {value!r}: set it once")
+        variables[name] = value
+    return bool(neutral), tuple(variables.items())
 
 
 def in_pass(cases: Sequence[Case], name: str | None) -> tuple[Case, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import suites
-from benchmarks.cli.options import Format, in_pass, resolve_cpus, resolve_plugins
+from benchmarks.cli.options import Format, in_pass, resolve_cpus, resolve_environment, resolve_plugins
 from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.harness.state import State
@@ -49,6 +49,7 @@ class RunRequest:
     format: Format
     quiet: bool
     cpus: str | None
+    env: list[str] | None
     processes: int | None
     blocks: int
     block_s: float
@@ -59,9 +60,13 @@ class RunRequest:
 def run_suite(request: RunRequest) -> int:
     """Do it, print it; the exit status."""
     if request.resume is not None:
+        if request.env:
+            raise UsageError(
+                "--env belongs to the run's beginning; --resume goes on in the same environment, leave it out"
+            )
         folder = RunFolder(request.resume)
         plan, state = folder.load()
-        check_resumable(folder)
+        check_resumable(folder, plan)
         folder.open()
     else:
         plan, state = _plan(request), State()
@@ -94,6 +99,7 @@ def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:
 
 def _plan(request: RunRequest) -> Plan:
     check_device(request.device)
+    neutral, variables = resolve_environment(request.env)
     asked = asked_frameworks(request.frameworks, request.implementations)
     if request.own_case is not None and request.cases:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
@@ -110,6 +116,8 @@ def _plan(request: RunRequest) -> Plan:
         plugins=plugins,
         asked=asked,
         cpus=resolve_cpus(request.cpus),
+        neutral=neutral,
+        variables=variables,
         processes=request.processes or suites.PROCESSES.get(request.suite, suites.USUAL_PROCESSES),
         blocks=request.blocks,
         block_s=request.block_s,

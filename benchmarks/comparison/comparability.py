@@ -85,6 +85,7 @@ def _environments(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
         x, y = a.environment["variables"], b.environment["variables"]
         for name in sorted(x.keys() | y.keys()):
             yield from _unequal(f"variables.{name}", x.get(name, _NOT_SET), y.get(name, _NOT_SET))
+    yield from _worker_variables(a, b)
     yield from _cpus(a.environment.get("cpus") or [], b.environment.get("cpus") or [])
     x, y = a.environment.get("revision", {}), b.environment.get("revision", {})
     for name in ("commit", "modified"):
@@ -113,6 +114,26 @@ def _cpus(a: Sequence[int], b: Sequence[int]) -> Iterator[tuple[bool, Difference
 def _pythons(a: str, b: str) -> Iterator[tuple[bool, Difference]]:
     if a and b:
         yield from _unequal("python", a, b, forbids=a.split(".")[:2] != b.split(".")[:2])
+
+
+def _worker_variables(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
+    """What single workers had or were given otherwise than all: told where all differ, they are not told again. What a
+    framework sets by itself belongs to its version, and may differ.
+    """
+    x, y = a.environment.get("frameworks", {}), b.environment.get("frameworks", {})
+    common = [side.environment.get("variables", {}) for side in (a, b)]
+    used = {a.records[key].framework for key in a.records if key in b.records}
+    for framework in sorted(x.keys() & y.keys() & used):
+        if {x[framework].get("status"), y[framework].get("status")} != {"ok"}:
+            continue  # it started on one side only, and told nothing
+        for kind, forbids in (("variables", True), ("own_variables", False)):
+            if kind not in x[framework] or kind not in y[framework]:
+                continue  # written before it was recorded
+            before, after = x[framework][kind], y[framework][kind]
+            for name in sorted(before.keys() | after.keys()):
+                values = [known.get(name, _NOT_SET) for known in (before, after)]
+                if not forbids or values != [known.get(name, _NOT_SET) for known in common]:
+                    yield from _unequal(f"frameworks.{framework}.{kind}.{name}", *values, forbids=forbids)
 
 
 def _frameworks(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:

@@ -61,6 +61,7 @@ def _environment(file: Path) -> dict[str, Any]:
     if not isinstance(found.get("cpus", []), list):
         raise UnreadableResults(f"{file}: cpus is {type(found['cpus']).__name__}, expected a list")
     for name, told in found.get("frameworks", {}).items():
-        if not isinstance(told.get("settings", {}), dict):
-            raise UnreadableResults(f"{file}: the settings of {name} are no object")
+        for kind in ("settings", "variables", "own_variables"):
+            if not isinstance(told.get(kind, {}), dict):
+                raise UnreadableResults(f"{file}: the {kind} of {name} are no object")
     return found

@@ -64,6 +64,8 @@ def parse_samples(text: str, where: str, records: Mapping[Key, Record], *, one_c
         )
     frame["per_call_s"] = frame["seconds"] / frame["calls"]
     _check_agreement(frame, keys, where, records)
+    if frame.empty:  # nothing was timed: every cell failed or was refused
+        return Samples({}, {}, 0.0)
     groups = frame.groupby(["cell", "process"], sort=True).ngroup().to_numpy()
     log_time, log_canary = (np.log(frame[name].to_numpy()) for name in ("per_call_s", "canary_s"))
     log_quiet = float(np.quantile(log_canary, QUIET))

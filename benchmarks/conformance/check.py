@@ -49,12 +49,17 @@ def check(
     plugins: Mapping[str, tuple[str, ...]] | None = None,
     limit_s: float = 600.0,
     show: Callable[[str, Answer | None], None] = lambda text, answer: None,
+    neutral: bool = False,
+    variables: tuple[tuple[str, str], ...] = (),
 ) -> Matrix:
-    """Run every probe. `show` is told what comes next and each answer. UsageError where an asked framework is not there."""
+    """Run every probe. `show` is told what comes next and each answer. UsageError where an asked framework is not there.
+
+    `neutral`, `variables`: the workers' environment; see usual_workers.
+    """
     frameworks = tuple(dict.fromkeys(id.partition("/")[0] for id in implementations))
     names = tuple(probe.name for probe in PROBES)
     answers: dict[tuple[str, str], Answer] = {}
-    with Session(usual_workers(frameworks, plugins)) as session:
+    with Session(usual_workers(frameworks, plugins, neutral=neutral, variables=variables)) as session:
         session.launch()
         show("starting " + ", ".join(frameworks), None)
         greetings = session.greetings()

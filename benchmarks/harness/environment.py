@@ -13,21 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from benchmarks.harness.steering import steering_variables
+
 if TYPE_CHECKING:
     from benchmarks.harness.session import Greeting
-
-STEERING = (
-    "ATEN_", "CUDA_", "CUBLAS_", "CUDNN_", "GOMP_", "GOTO_", "JAX_", "KERAS_", "KMP_", "MKL_", "NPY_", "NVIDIA_", "OMP_",
-    "ONEDNN_", "DNNL_", "OPENBLAS_", "PYTORCH_", "TF_", "TORCH", "VECLIB_", "XLA_", "MALLOC_", "LD_PRELOAD", "PYTHONMALLOC",
-)  # fmt: skip
-"""Prefixes of the variables that steer speed or numerics. Recorded, and part of what makes two runs comparable."""
-
-_IRRELEVANT = frozenset({"TF_CLI_CONFIG_FILE"})  # Terraform's, not TensorFlow's
-
-
-def steering_variables() -> dict[str, str]:
-    """The variables of this process that steer the frameworks."""
-    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(STEERING) and k not in _IRRELEVANT}
 
 
 def machine() -> dict[str, Any]:
@@ -90,8 +79,12 @@ def revision() -> dict[str, Any]:
         return {"commit": "", "modified": None}
 
 
-def fingerprint(greetings: dict[str, Greeting] | None = None) -> dict[str, Any]:
-    """Everything, as plain data for environment.json."""
+def fingerprint(
+    greetings: dict[str, Greeting] | None = None, variables: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Everything, as plain data for environment.json. `variables`: what the workers get, where it is not all of this
+    process's.
+    """
     load = psutil.getloadavg()
     return {
         "schema_version": 1,
@@ -99,7 +92,7 @@ def fingerprint(greetings: dict[str, Greeting] | None = None) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "machine": machine(),
         "load_average": [round(x, 2) for x in load],
-        "variables": steering_variables(),
+        "variables": steering_variables() if variables is None else variables,
         "revision": revision(),
         "frameworks": {
             name: {
@@ -108,6 +101,8 @@ def fingerprint(greetings: dict[str, Greeting] | None = None) -> dict[str, Any]:
                 "version": g.version,
                 "devices": list(g.devices),
                 "settings": dict(g.settings),
+                "variables": dict(g.variables),
+                "own_variables": dict(g.own_variables),
                 "import_s": round(g.import_s, 3),
             }
             for name, g in (greetings or {}).items()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.harness import protocol
+from benchmarks.harness.steering import worker_environment
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class WorkerSpec:
     """The checkout whose code it runs."""
     variables: tuple[tuple[str, str], ...] = ()
     """Added to the environment."""
+    cleared: tuple[str, ...] = ()
+    """Names taken out of it before."""
     cpus: tuple[int, ...] = ()
     """Those it may run on; none named: all that this process may."""
 
@@ -69,7 +72,7 @@ class Worker:
                 self._process = subprocess.Popen(
                     command,
                     cwd=spec.root,
-                    env=_environment(spec),
+                    env=worker_environment(spec.cleared, spec.variables),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -178,11 +181,6 @@ class Worker:
         except OSError:
             return ""
         return next((" ".join(line.split())[:200] for line in reversed(lines) if line.strip()), "")
-
-
-def _environment(spec: WorkerSpec) -> dict[str, str]:
-    """This process's, and what was asked for. A safe path would hide the checkout that the worker starts in."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | dict(spec.variables)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UsageError
 from benchmarks.harness.grouping import COPIES, fitting_groups
-from benchmarks.harness.handicap import find_handicaps
+from benchmarks.harness.handicap import handicaps
 from benchmarks.harness.process import WorkerFailed
 from benchmarks.plan import CellKey, Plan
 from benchmarks.records import Status
@@ -73,6 +73,11 @@ class Scheduler:
         self._welcome(greetings)
         if process == 0:
             self._measure_limits({c.dtype for c in self._plan.cases})
+            self._session.freeze()
+            for event in handicaps(
+                self._plan, [f for f in self._plan.frameworks if f in self._session], self._session.folder
+            ):
+                self._emit(event)
         for group in fitting_groups(cases, self._held_bytes):
             self._group(group, process)
             for case in group:
@@ -94,6 +99,8 @@ class Scheduler:
                     "version": greeting.version,
                     "devices": list(greeting.devices),
                     "settings": dict(greeting.settings),
+                    "variables": dict(greeting.variables),
+                    "own_variables": dict(greeting.own_variables),
                     "import_s": greeting.import_s,
                 }
             )
@@ -123,8 +130,6 @@ class Scheduler:
                 if answer["status"] == Status.OK:
                     gflops = {"framework": framework, "dtype": dtype, "gflops": answer["gflops"]}
                     self._emit({"event": "matmul", **gflops})
-        for handicap in find_handicaps():
-            self._emit({"event": "handicap", **handicap})
 
     def _held_bytes(self, case: Case) -> float:
         return self._state.cases[case.name]["bytes"] * len(self._plan.implementations) * COPIES

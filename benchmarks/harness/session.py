@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ from benchmarks.harness.process import (
     receive_all,
     receive_any,
 )
+from benchmarks.harness.steering import neutral_clears
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
@@ -37,14 +38,27 @@ class Greeting:
     devices: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
     import_s: float = 0.0
+    variables: tuple[tuple[str, str], ...] = ()
+    """Those that steer, as the worker was started with them."""
+    own_variables: tuple[tuple[str, str], ...] = ()
+    """Those that the framework or a plug-in set while it was imported."""
 
 
 def usual_workers(
-    frameworks: Iterable[str], plugins: Mapping[str, tuple[str, ...]] | None = None, cpus: tuple[int, ...] = ()
+    frameworks: Iterable[str],
+    plugins: Mapping[str, tuple[str, ...]] | None = None,
+    cpus: tuple[int, ...] = (),
+    *,
+    neutral: bool = False,
+    variables: tuple[tuple[str, str], ...] = (),
 ) -> tuple[WorkerSpec, ...]:
-    """One worker per framework, named after it, in this interpreter and checkout; `plugins` by framework."""
+    """One worker per framework, named after it, in this interpreter and checkout; `plugins` by framework.
+
+    `neutral`: without the variables of this environment that steer. `variables`: (name, value) that are set.
+    """
     offered = plugins or {}
-    return tuple(WorkerSpec(name=name, framework=name, plugins=offered.get(name, ()), cpus=cpus) for name in frameworks)
+    usual = WorkerSpec(name="", cpus=cpus, variables=variables, cleared=neutral_clears() if neutral else ())
+    return tuple(replace(usual, name=name, framework=name, plugins=offered.get(name, ())) for name in frameworks)
 
 
 class Session:
@@ -193,4 +207,6 @@ def greet(framework: str, answer: Message | WorkerFailed) -> Greeting:
         tuple(answer["devices"]),
         tuple(answer["settings"].items()),
         float(answer["import_s"]),
+        tuple(answer.get("variables", {}).items()),  # `ab` may start a checkout that does not tell
+        tuple(answer.get("own_variables", {}).items()),
     )

@@ -54,6 +54,11 @@ class State:
         self.matmul_gflops.setdefault(event["dtype"], {})[event["framework"]] = event["gflops"]
 
     def _on_handicap(self, event: Event) -> None:
+        # A run that is resumed in its first process tries again: what it finds then counts.
+        same = [(h.get("framework"), h["variable"]) for h in self.handicaps]
+        place = (event.get("framework"), event["variable"])
+        if place in same:
+            del self.handicaps[same.index(place)]
         self.handicaps.append(event)
 
     def _on_oracle(self, event: Event) -> None:

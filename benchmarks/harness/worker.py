@@ -26,6 +26,7 @@ from benchmarks.harness import oracle, protocol
 from benchmarks.harness.canary import Canary
 from benchmarks.harness.cell import Cell, Incorrect, time_calls
 from benchmarks.harness.protocol import Message
+from benchmarks.harness.steering import steering_variables
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class Server:
         self._inputs: dict[tuple[str, int], Inputs] = {}
         self._expected: dict[str, dict[str, Expected]] = {}
         self._canary = Canary()
+        self._variables = steering_variables()
+        """As they were when the process started."""
 
     def hello(self) -> Message:
         """Import the framework and the plug-ins; say what is here."""
@@ -106,6 +109,8 @@ class Server:
             "version": self._framework.version(),
             "devices": list(self._framework.devices()),
             "settings": self._framework.settings(),
+            "variables": self._variables,
+            "own_variables": {k: v for k, v in steering_variables().items() if self._variables.get(k) != v},
         }
 
     def oracle(self, case: dict[str, Any], seed: int, file: str, only_expected: bool) -> Message:

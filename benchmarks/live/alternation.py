@@ -67,6 +67,7 @@ class Alternation:
                 absent[name] = (Status.ERROR, f"began with {before['version']}, here is {greeting.version}; start anew")
             else:
                 told = {"version": greeting.version, "settings": dict(greeting.settings)}
+                told |= {"variables": dict(greeting.variables), "own_variables": dict(greeting.own_variables)}
                 self._emit({"event": "greeting", "worker": name, "framework": greeting.framework, **told})
         for pair in pairs:
             for side in SIDES:

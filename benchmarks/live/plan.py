@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison.thresholds import Threshold, Thresholds
 from benchmarks.harness.process import ROOT, WorkerSpec
+from benchmarks.harness.steering import neutral_clears
 
 if TYPE_CHECKING:
     from benchmarks.cases import Case
@@ -30,6 +31,8 @@ class Side:
     root: Path = ROOT
     plugins: tuple[tuple[str, str], ...] = ()
     """(framework, plug-in) for each worker that loads one."""
+    neutral: bool = False
+    """Whether its environment is cleared of the variables that steer; see benchmarks.harness.steering."""
     variables: tuple[tuple[str, str], ...] = ()
     slowdown: float = 0.0
     """Share of a call's time that is added, by `audit`."""
@@ -43,6 +46,7 @@ class Side:
             python=self.python,
             root=self.root,
             variables=self.variables,
+            cleared=neutral_clears() if self.neutral else (),
             cpus=cpus,
         )
 

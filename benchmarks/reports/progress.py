@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmarks.insights import handicap_line
 from benchmarks.reports.terminal import console
 from benchmarks.reports.text import harmless
 
@@ -67,6 +68,18 @@ class RunProgress:
                 self._tell(f"{event['case']} {event['implementation']} {event['status']}: {event['reason']}")
         elif kind == "greeting":
             self._say(f"{event['framework']}: {event['version'] or event['reason']}")
+        elif kind == "handicap":
+            self._tell(f"handicap: {handicap_line(event)}; --env neutral does without")
+        elif kind in ("trying", "tried"):
+            self._trial(event)
+
+    def _trial(self, event: Event) -> None:
+        what = f"{event['framework']}'s matmul with and without {', '.join(event['variables'])}"
+        if event["event"] == "trying":
+            self._bar.update(self._task, description=what)
+            self._say(f"trying {what}")
+        else:
+            self._say(f"tried {what} ({event['seconds']:.0f} s)")
 
     def _tell_where(self, event: Event) -> None:
         """A line per case that is being prepared, and per quarter of the turns."""

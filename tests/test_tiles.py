@@ -27,6 +27,7 @@ def test_numpy_blocked_with_small_tiles(
     monkeypatch.setattr(numpy_blocked, "_WORTH_THREADS", 0)
     monkeypatch.setattr(numpy_blocked, "_has_fast_exp2", lambda: threads == 1)
     monkeypatch.setattr(numpy_blocked, "_SKINNY", 4)
+    monkeypatch.setattr(numpy_blocked, "_PIECE", 3)
 
     @settings(max_examples=25)
     @given(problems(dtypes=numpy_backend.DTYPES, longest=20))

@@ -10,18 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends import registry
-from backends.interface import Implementation
+from backends import execution, registry
+from backends.interface import Implementation, Unsupported
 from benchmarks import inputs as seeded
 from benchmarks import measure
-from benchmarks.cases import BIASES, MASKS, Case, case
-from benchmarks.harness import room
+from benchmarks.cases import BIASES, MASKS, case
+from benchmarks.harness import memory, room
 from benchmarks.harness.session import Session
 from benchmarks.harness.state import State
-from benchmarks.harness.worker import Server, die_first, status_of, told
+from benchmarks.harness.worker import Server, status_of, told
 from benchmarks.plan import Plan
 from benchmarks.records import Status
 from benchmarks.run_folder import RunFolder
+from benchmarks.work import ITEMSIZE
+from tests.helpers import fresh
 
 GB = 10**9
 LONG = case("long", "for this test", T=131_072, N=8, H=64)
@@ -190,20 +192,57 @@ def test_without_limits_the_machine_counts(tmp_path):
 
 def test_a_worker_offers_itself_first(tmp_path):
     """To the kernel's out-of-memory killer; asked of a process of its own."""
-    from tests.helpers import fresh
-
-    assert die_first.__doc__
     code = (
         "from benchmarks.harness.worker import die_first; die_first(); print(open('/proc/self/oom_score_adj').read())"
     )
     assert fresh(code) == "1000"
 
 
-MEASURED: tuple[Case, ...] = (
+MEASURED = (
     case("plain", "s", T=1024),
     case("causal", "s", T=1024, causal="top_left"),
     case("mask", "s", T=1024, mask="heads"),
+    case("bias", "s", T=1024, bias="random"),
     case("softcap", "s", T=1024, softcap=20.0),
-    case("backward", "s", T=1024, pass_="forward_backward"),
     case("half", "s", T=1024, dtype="float16"),
+    case("backward", "s", T=1024, pass_="forward_backward"),
+    case("backward-causal", "s", T=1024, causal="top_left", pass_="forward_backward"),
 )
+
+
+def measured_bytes(id, problem):
+    """What a warm call takes at its peak, in this process."""
+    chosen = named(id)
+    framework, inputs = registry.load(chosen.framework), seeded.make(problem, 0)
+    prepared = execution.prepare(chosen, framework, inputs, problem.semantics)
+
+    def call():
+        return execution.call(chosen, framework, prepared)
+
+    return memory.peak_bytes(call, framework, "cpu", call(), ITEMSIZE[problem.dtype])
+
+
+ALL_SCORES_BYTES = 8 * 1024**2 * 4
+SLOW_TO_COMPILE = ("torch/naive-compile", "torch/flex")
+
+
+@pytest.mark.parametrize("problem", MEASURED, ids=lambda problem: problem.name)
+@pytest.mark.parametrize("id", [id for id in registry.implementations() if not id.startswith("keras_")])
+def test_what_a_call_takes_was_estimated_and_not_absurdly(id, problem):
+    """Above what is measured; and where scores are held, not five times as much."""
+    chosen = named(id)
+    if chosen.untimed or "cpu" not in chosen.devices or registry.installed_version(chosen.framework) is None:
+        pytest.skip("nothing to measure here")
+    if id in SLOW_TO_COMPILE and problem.name != "causal":
+        pytest.skip("compiling takes long: once is enough")
+    try:
+        measured = measured_bytes(id, problem)
+    except Unsupported as refusal:
+        pytest.skip(f"unsupported: {refusal}")
+    estimate = room.call_bytes(problem, chosen)
+    assert measured is not None
+    assert measured <= estimate + room._FIXED_BYTES
+    if any(chosen.scores_held):
+        least = ALL_SCORES_BYTES * ITEMSIZE[problem.dtype] / 4
+        assert measured >= 0.9 * least, "it declares to hold all scores"
+        assert estimate <= 5 * measured

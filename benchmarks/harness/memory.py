@@ -28,7 +28,7 @@ _RESET_PEAK = "5"
 """man 5 proc_pid_clear_refs, since Linux 4.0."""
 _STALE_BYTES = 2**21
 """How far the mark may stand above what is resident right after its reset; further, and the kernel did not reset it."""
-_CALLS, _ENOUGH_S = 3, 0.1
+_CALLS, _ENOUGH_S = 3, 1.0
 """The least of so many calls, or of those that fit so many seconds: when threads free is chance, what is needed is not."""
 
 Peak = Callable[[], int | None]

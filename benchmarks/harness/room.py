@@ -125,11 +125,16 @@ def cell_bytes(case: Case, implementation: Implementation, device: str) -> int:
     if device != "cpu":
         return round(native)
     returned = ITEMSIZE[case.dtype] * _judged(case, inputs)
-    linear = 3 * _bytes(dataclasses.replace(inputs, mask=None))
-    if inputs.mask is not None:
-        linear += inputs.mask.size * inputs.query.itemsize  # as an addend of the scores
-    call = returned + linear + _scores(case, inputs, implementation) + _FIXED_BYTES
-    return round(native + max(call, returned + _JUDGED_BYTES * _judged(case, inputs)))
+    judging = _JUDGED_BYTES * _judged(case, inputs)
+    return round(native + returned + max(call_bytes(case, implementation) + _FIXED_BYTES, judging))
+
+
+def call_bytes(case: Case, implementation: Implementation) -> float:
+    """What a call takes at its peak beyond its inputs and what it returns: what is measured as peak_memory_bytes."""
+    inputs = hollow(case)
+    linear = 3 * _bytes(dataclasses.replace(inputs, mask=None, bias=None))
+    addends = sum(array.size for array in (inputs.mask, inputs.bias) if array is not None)
+    return linear + addends * inputs.query.itemsize + _scores(case, inputs, implementation)
 
 
 def _lowered(inputs: Inputs, implementation: Implementation, target: str) -> int:

@@ -161,12 +161,12 @@ class Framework(Protocol):
 
 
 class Watching(Protocol):
-    """What a `*_backend.py` module offers besides where the system does not see what its allocator does."""
+    """What a `*_backend.py` module offers besides where its allocator tells what the system cannot see."""
 
     def watch(self, device: str) -> Callable[[], int | None] | None:
         """Begin to watch memory on a device: a function that says by how many bytes its peak has risen since.
 
-        None, of either: the allocator does not tell. One that keeps freed memory and tells nothing gives it back here.
+        None, of either: the allocator does not tell.
         """
 
 

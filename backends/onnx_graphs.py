@@ -71,24 +71,6 @@ def options() -> Any:
     return chosen
 
 
-@functools.cache
-def _shrinking() -> tuple[BoundSession, Any]:
-    """The smallest session, and options of a run after which the arena gives back what no session uses."""
-    import onnxruntime
-
-    graph = Graph({"a": tensor(np.zeros(1), "float32")})
-    graph.node("Abs", "a")
-    chosen = onnxruntime.RunOptions()
-    chosen.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    return graph.session((1,), "float32"), chosen
-
-
-def give_back() -> None:
-    """Return what the shared arena keeps to the system. The next run of each session has to ask for it again."""
-    session, shrinking = _shrinking()
-    session.run(shrinking)
-
-
 @dataclass(slots=True)
 class BoundSession:
     """A session with its inputs and its output bound."""
@@ -96,7 +78,7 @@ class BoundSession:
     model: bytes
     inputs: Mapping[str, OrtValue]
     output: OrtValue
-    run: Callable[..., None]
+    run: Callable[[], None]
 
     def __call__(self) -> OrtValue:
         """Run once; the output is in the same memory each time."""

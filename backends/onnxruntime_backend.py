@@ -88,11 +88,6 @@ def settings() -> dict[str, str]:
     }
 
 
-def watch(device: str) -> None:
-    """The arena gives back what it keeps, so that the system sees a call take it again; it tells nothing itself."""
-    onnx_graphs.give_back()
-
-
 def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     """A session of one MatMul of two square matrices."""
     if dtype not in ("float32", "float64"):

@@ -701,7 +701,7 @@ def test_more_memory_is_a_complaint():
     plan, state = planned(1), LiveState()
     (pair,) = plan.pairs
     told = {"event": "prepared", "case": pair.case, "a": pair.a, "b": pair.b, "device": pair.device}
-    for side, mib in (("A", 40), ("B", 44), ("B", None)):
+    for side, mib in (("A", 40), ("B", 46), ("B", None)):
         memory = None if mib is None else mib * 2**20
         state.apply({**told, "side": side, "facts": {"per_call_s": 1.0, "peak_memory_bytes": memory}})
     assert [complaint.gate for complaint in live._complaints(pair, state)] == [Gate.MEMORY]

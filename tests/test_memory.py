@@ -95,7 +95,7 @@ def test_an_output_that_was_there_before_is_not_taken_off():
         return output
 
     assert peak(call, earlier=output) == pytest.approx(48 * MIB, rel=0.1)
-    assert peak(call, earlier=None) == pytest.approx(16 * MIB, rel=0.3)
+    assert peak(call, earlier=None) == pytest.approx(16 * MIB, rel=0.3)  # taken for one that this call has made
 
 
 def test_reserved_memory_that_is_not_touched_does_not_count():
@@ -103,11 +103,23 @@ def test_reserved_memory_that_is_not_touched_does_not_count():
     assert peak(lambda: np.empty(2**30, np.uint8)[:0]) < 4 * MIB
 
 
-def test_the_least_of_some_calls_counts(monkeypatch):
-    """A call that was unlucky once does not need more for that."""
+def test_the_median_of_some_calls_counts(monkeypatch):
+    """A call that was unlucky, or lucky, once says nothing."""
     monkeypatch.setattr(memory, "_ENOUGH_S", float("inf"))
-    sizes = iter([64, 8, 64])
-    assert peak(lambda: np.ones(next(sizes) * MIB, np.uint8)[:0]) == pytest.approx(8 * MIB, abs=4 * MIB)
+    sizes = iter([64, 8, 16])
+    assert peak(lambda: np.ones(next(sizes) * MIB, np.uint8).sum()) == pytest.approx(16 * MIB, abs=4 * MIB)
+
+
+def test_memory_that_stays_resident_is_seen_when_it_is_touched_again():
+    """An arena: the mark does not rise, but its pages were touched; untouched ones do not count, inputs are taken off."""
+    arena = np.ones(64 * MIB, np.uint8)
+
+    def call():
+        arena[: 40 * MIB] += 1
+        return np.zeros(0)
+
+    assert peak(call) == pytest.approx(40 * MIB, rel=0.15)
+    assert peak(call, input_bytes=16 * MIB) == pytest.approx(24 * MIB, rel=0.2)
 
 
 def test_without_a_high_water_mark_nothing_is_said(tmp_path):
@@ -134,7 +146,7 @@ class Card:
 def test_on_a_card_the_frameworks_allocator_alone_is_asked():
     """What the host takes meanwhile has nothing to do with it; and where the allocator says nothing, nobody does."""
     card = Card(900, 700, 800)
-    assert peak(lambda: np.ones(100, np.uint8), framework=card, device="cuda") == 600
+    assert peak(lambda: np.ones(100, np.uint8), framework=card, device="cuda") == 700  # the median, less the output
     assert set(card.asked) == {"cuda"}
     assert peak(lambda: np.ones(100, np.uint8), framework=Card(None, None, None), device="cuda") is None
     assert peak(lambda: np.ones(100, np.uint8), framework=Host(), device="cuda") is None
@@ -145,6 +157,17 @@ def test_on_the_cpu_the_greater_counts():
     assert peak(lambda: np.zeros(0), framework=Card(*[40 * MIB] * 3)) == 40 * MIB
     call = peak(lambda: np.ones(48 * MIB, np.uint8)[:0], framework=Card(*[MIB] * 3))
     assert call == pytest.approx(48 * MIB, rel=0.1)
+
+
+def test_an_allocator_that_tells_is_believed():
+    """What its arena touches in passing, in one place after the other, is no peak."""
+    arena = np.ones(64 * MIB, np.uint8)
+
+    def call():
+        arena[:] += 1
+        return np.zeros(0)
+
+    assert peak(call, framework=Card(*[8 * MIB] * 3)) == 8 * MIB
 
 
 def test_torch_resets_the_peak_and_counts_from_what_is_in_use(monkeypatch):

@@ -16,6 +16,7 @@ from benchmarks import inputs as seeded
 from benchmarks import measure
 from benchmarks.cases import BIASES, MASKS, case
 from benchmarks.harness import memory, room
+from benchmarks.harness.cell import _bytes_of
 from benchmarks.harness.session import Session
 from benchmarks.harness.state import State
 from benchmarks.harness.worker import Server, status_of, told
@@ -219,7 +220,7 @@ def measured_bytes(id, problem):
     def call():
         return execution.call(chosen, framework, prepared)
 
-    return memory.peak_bytes(call, framework, "cpu", call(), ITEMSIZE[problem.dtype])
+    return memory.peak_bytes(call, framework, "cpu", call(), ITEMSIZE[problem.dtype], _bytes_of(inputs))
 
 
 ALL_SCORES_BYTES = 8 * 1024**2 * 4

@@ -92,6 +92,7 @@ class Cell:
             device,
             output,
             ITEMSIZE[case.dtype],
+            _bytes_of(inputs),
         )
         cell.per_call_s = cell.estimate()
         return cell
@@ -140,6 +141,13 @@ class Cell:
     def _hold(self, prepared: Prepared, inputs: Inputs, expected: Mapping[str, Expected], when: str) -> None:
         output = execution.call(self.implementation, self.framework, prepared)
         _judge(self.implementation, self.framework, prepared, output, inputs, expected, when)
+
+
+def _bytes_of(inputs: Inputs) -> int:
+    """Bytes of the inputs in their own dtype; bfloat16 is held in float32 here."""
+    floats = (inputs.query, inputs.key, inputs.value, inputs.bias, inputs.upstream)
+    masks = 0 if inputs.mask is None else inputs.mask.size
+    return masks + ITEMSIZE[inputs.dtype] * sum(array.size for array in floats if array is not None)
 
 
 def _judge(

@@ -160,6 +160,16 @@ class Framework(Protocol):
         """A call that multiplies two (size,size) matrices: the framework's own limit. Raises Unsupported."""
 
 
+class Watching(Protocol):
+    """What a `*_backend.py` module offers besides where its allocator tells what the system cannot see."""
+
+    def watch(self, device: str) -> Callable[[], int | None] | None:
+        """Begin to watch memory on a device: a function that says by how many bytes its peak has risen since.
+
+        None, of either: the allocator does not tell.
+        """
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Implementation:
     """One way to compute attention in one framework. See `implementation` for the meaning of the fields.
@@ -186,6 +196,7 @@ class Implementation:
     log_sum_exp: Callable[..., Any] | None = None
     untimed: str = ""
     broadcasts: bool = True
+    scores_held: tuple[float, float] = (0.0, 0.0)
 
     @property
     def framework(self) -> str:
@@ -236,6 +247,7 @@ def implementation(
     log_sum_exp: Callable[..., Any] | None = None,
     untimed: str = "",
     broadcasts: bool = True,
+    scores_held: tuple[float, float] = (0.0, 0.0),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as the implementation `framework/name`.
 
@@ -269,6 +281,9 @@ def implementation(
         untimed: why it is held to the oracle and never timed; empty: it is timed.
         broadcasts: whether a mask or bias may have one axis of size 1 for all queries, or for all keys; if not, it is
             written out beforehand, and the result says so.
+        scores_held: how many arrays of the size of all scores, (B,N,T,S) in float32 (float64 for float64), it holds at its
+            peak: forward, and forward and backward. 0: its memory is linear in T. An estimate stands on it, made before a
+            call is tried.
 
     """
     framework, _, name = id.partition("/")
@@ -304,6 +319,7 @@ def implementation(
             log_sum_exp,
             untimed,
             broadcasts,
+            scores_held,
         )
         return function
 
@@ -328,6 +344,7 @@ __all__ = [
     "Roundoffs",
     "Semantics",
     "Unsupported",
+    "Watching",
     "implementation",
     "registered",
     "restore",

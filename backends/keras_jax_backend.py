@@ -29,6 +29,7 @@ barrier = jax_backend.barrier
 compile = jax_backend.compile
 differentiate = jax_backend.differentiate
 pull_back = jax_backend.pull_back
+watch = jax_backend.watch
 matmul = jax_backend.matmul
 
 
@@ -72,6 +73,7 @@ _THEIRS: dict[str, Any] = {
     "devices": ("cpu",),
     "accepts": {"grouped", "scale", "mask", "bias", "causal_top_left"},
     "roundoffs": claims_nn,
+    "scores_held": (2.2, 5.2),
     "deviations": (Deviation("empty_rows", "mean(V)", f"{_OPS} calls jax.nn"), _LEAKS),
 }
 
@@ -84,6 +86,7 @@ implementation(
     deviations=(_LEAKS,),
     prove=prove_eager,
     naive=True,
+    scores_held=(2.1, 4.8),
 )(keras_calls.naive)
 
 
@@ -103,6 +106,7 @@ def keras_ops(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
 
 @implementation(
     "keras_jax/keras-layer",
+    scores_held=(2.1, 0),
     dtypes=_NARROW,
     devices=("cpu",),
     layout="XTH",

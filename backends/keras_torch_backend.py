@@ -33,6 +33,7 @@ barrier = torch_backend.barrier
 compile = torch_backend.compile
 differentiate = torch_backend.differentiate
 pull_back = torch_backend.pull_back
+watch = torch_backend.watch
 matmul = torch_backend.matmul
 
 
@@ -79,6 +80,7 @@ implementation(
     deviations=(VALUE_LEAKS,),
     prove=prove_naive,
     naive=True,
+    scores_held=(2.5, 4),
 )(keras_calls.naive)
 
 
@@ -103,6 +105,7 @@ def keras_ops(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Ten
 
 @implementation(
     "keras_torch/keras-layer",
+    scores_held=(2.1, 3),
     dtypes=_NARROW,
     devices=("cpu",),
     layout="XTH",

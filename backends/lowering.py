@@ -48,21 +48,32 @@ def _write_out(inputs: Inputs) -> tuple[Inputs, tuple[str, ...]]:
     return dataclasses.replace(inputs, **written), tuple(f"{name} written out over T and S" for name in short)
 
 
-def _express(
-    inputs: Inputs, semantics: Semantics, implementation: Implementation
-) -> tuple[Inputs, Semantics, tuple[str, ...]]:
+def merged_into(inputs: Inputs, semantics: Semantics, implementation: Implementation) -> str:
+    """What everything that hides keys is merged into over all of T and S: "mask", "bias", or "" where nothing has to be.
+
+    Looks at shapes alone, never at numbers. Raises Unsupported as `lower` does.
+    """
     accepts = implementation.accepts
-    semantics, notes = _simplify(inputs, semantics, accepts)
+    semantics, _ = _simplify(inputs, semantics, accepts)
     asked = set(features(inputs, semantics))
     for feature, reason in _NOT_EXPRESSIBLE.items():
         if feature in asked - accepts:
             raise Unsupported(reason)
     hiding = asked & _HIDING
-    merges = hiding - accepts or (not implementation.combines and len(hiding | (asked & {"bias"})) > 1)
-    if not merges:
-        return inputs, semantics, notes
     together = hiding | (asked & {"bias"})
-    target = _target(implementation, inputs, sorted(hiding - accepts) or [f"{' and '.join(sorted(together))} together"])
+    if not hiding - accepts and (implementation.combines or len(together) <= 1):
+        return ""
+    return _target(implementation, inputs, sorted(hiding - accepts) or [f"{' and '.join(sorted(together))} together"])
+
+
+def _express(
+    inputs: Inputs, semantics: Semantics, implementation: Implementation
+) -> tuple[Inputs, Semantics, tuple[str, ...]]:
+    target = merged_into(inputs, semantics, implementation)
+    semantics, notes = _simplify(inputs, semantics, implementation.accepts)
+    if not target:
+        return inputs, semantics, notes
+    hiding = set(features(inputs, semantics)) & _HIDING
     seen = visible(inputs, semantics) if inputs.shape.S else np.ones((1, 1, inputs.shape.T, 0), bool)
     kept = Semantics(scale=semantics.scale, softcap=semantics.softcap)
     notes += tuple(f"{feature} as {target}" for feature in sorted(hiding) if feature != target)

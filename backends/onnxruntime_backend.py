@@ -145,6 +145,7 @@ _OURS: dict[str, Any] = {"devices": ("cpu",), "layout": "BNTH", "setup": True, "
     roundoffs=_claims,
     deviations=(_KEY_LEAKS, _VALUE_LEAKS),
     prove=_prove_attention,
+    scores_held=(1.1, 0),
     **_OURS,
 )
 def attention(query: OrtValue, key: OrtValue, value: OrtValue, **keywords: Any) -> Callable[[], OrtValue]:
@@ -185,6 +186,7 @@ def _claims_naive(dtype: str) -> Roundoffs:
     deviations=(_VALUE_LEAKS,),
     prove=_prove_naive,
     naive=True,
+    scores_held=(3, 0),  # two with a bias, four with a mask
     **_OURS,
 )
 def naive(query: OrtValue, key: OrtValue, value: OrtValue, **keywords: Any) -> Callable[[], OrtValue]:

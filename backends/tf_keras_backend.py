@@ -128,6 +128,17 @@ def settings() -> dict[str, str]:
     }
 
 
+def watch(device: str) -> Callable[[], int | None] | None:
+    """What TensorFlow's allocator has handed out: on the CPU, too, it keeps what was freed. None from a build without one."""
+    name, told = {"cpu": "CPU:0", "cuda": "GPU:0"}[device], tf.config.experimental
+    try:
+        told.reset_memory_stats(name)
+        before = told.get_memory_info(name)["current"]
+    except ValueError:
+        return None
+    return lambda: int(told.get_memory_info(name)["peak"]) - before
+
+
 def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     """tf.matmul of two square matrices, eager."""
     a = to_native(np.random.default_rng(0).standard_normal((size, size)), dtype, device)
@@ -206,17 +217,27 @@ LEAKS = (Deviation("hidden_nan_value", "NaN", "keras-team/keras#16108: 0 * NaN")
     roundoffs=_claims_of_xla,
     deviations=LEAKS,
     prove=_prove_xla,
+    scores_held=(4, 8),
 )
 @implementation(
     "tf_keras/attention-function",
     summary="the same under tf.function: a graph instead of one op after the other",
+    scores_held=(2, 3),
     layout="BNTH",
     compile="function",
     roundoffs=claims,
     deviations=LEAKS,
     prove=_prove_ops,
 )
-@implementation("tf_keras/attention", layout="BNTH", roundoffs=claims, deviations=LEAKS, prove=_prove_ops, naive=True)
+@implementation(
+    "tf_keras/attention",
+    layout="BNTH",
+    roundoffs=claims,
+    deviations=LEAKS,
+    prove=_prove_ops,
+    naive=True,
+    scores_held=(2.5, 7),
+)
 @where_the_query_is
 def attention(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
     """matmul, softmax, matmul: the textbook form; holds all (B,N,T,S) scores."""
@@ -262,6 +283,7 @@ def _seen(asked: Asked, places: Callable[[], tuple[Tensor, Tensor]], offset: int
 
 @implementation(
     "tf_keras/keras-ops",
+    scores_held=(3, 6.3),
     accepts={"grouped", "value_size", "scale", "mask", "bias", "causal_top_left"},
     roundoffs=_claims_of_einsum,
     deviations=(Deviation("empty_rows", "mean(V)", "keras/src/backend/tensorflow/nn.py: _apply_masks"), *LEAKS),
@@ -299,6 +321,7 @@ _LAYER = "keras/src/layers/attention/attention.py: _apply_scores; see keras-team
 
 @implementation(
     "tf_keras/keras-layer",
+    scores_held=(2, 6),
     layout="XTH",
     accepts={"value_size", "scale", "causal_top_left", "kv_lengths"},
     setup=True,

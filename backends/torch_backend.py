@@ -134,6 +134,15 @@ def settings() -> dict[str, str]:
     }
 
 
+def watch(device: str) -> Callable[[], int | None] | None:
+    """What torch's caching allocator has handed out on CUDA. On the CPU it keeps nothing: malloc does."""
+    if device != "cuda":
+        return None
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    return lambda: torch.cuda.max_memory_allocated() - before
+
+
 def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     """torch.mm of two square matrices into memory that is already there."""
     a = torch.randn(size, size, device=device).to(getattr(torch, dtype))
@@ -181,8 +190,8 @@ _SAME = "The textbook form under torch.compile, which puts in a fused kernel whe
 _COMPILED: dict[str, Any] = {"summary": _SAME, "compile": "compile", "prove": prove_compiled, **OWN}
 
 
-@implementation("torch/naive-compile", roundoffs=_EACH_STEP, **_COMPILED)
-@implementation("torch/naive", naive=True, roundoffs=_EACH_STEP, prove=prove_naive, **OWN)
+@implementation("torch/naive-compile", roundoffs=_EACH_STEP, scores_held=(2, 2), **_COMPILED)
+@implementation("torch/naive", naive=True, roundoffs=_EACH_STEP, prove=prove_naive, scores_held=(2.1, 3), **OWN)
 def naive(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
     """matmul, softmax, matmul: the textbook form; holds all (B,N,T,S) scores."""
     asked = Asked(**keywords)
@@ -289,6 +298,7 @@ for _backend, _operator, _dtypes, _devices, _accepts, _roundoffs in (
         roundoffs=_roundoffs,
         deviations=(KEY_LEAKS, VALUE_LEAKS),
         context=functools.partial(_only, _backend),
+        scores_held=(2.6, 4.1) if _name == "math" else (0, 0),
         log_sum_exp=_flash_log_sum_exp if _name == "flash" else None,
         prove=functools.partial(_prove_sdpa, _backend, f"aten::_scaled_dot_product_{_operator}"),
     )(sdpa)

@@ -94,6 +94,7 @@ class Record:
     peak_fraction: float | None = None
     """gflops over the best matmul rate that any framework reached in this dtype in this run."""
     peak_memory_bytes: int | None = None
+    """Of a warm call, beyond its inputs and what it returns; see benchmarks.harness.memory."""
     max_abs_error: float | None = None
     error_over_bound: float | None = None
     error_over_naive: float | None = None

@@ -127,6 +127,7 @@ def _measured(case: Case, known: CellState, blocks: dict[int, list[Block]], stat
         "gflops_conventional": work["flops_conventional"] / summary.median_s / 1e9,
         "gb_per_s": work["bytes"] / summary.median_s / 1e9,
         "peak_fraction": None if peak is None else gflops / peak,
+        "peak_memory_bytes": facts.get("peak_memory_bytes"),
         "max_abs_error": facts["max_abs_error"],
         "error_over_bound": facts["error_over_bound"],
         "error_over_naive": facts["max_abs_error"] / work["naive_error"] if work["naive_error"] else None,

@@ -188,14 +188,15 @@ def test_accuracy_is_held(before, after, grew):
         (100, 120, True),
         (100, 103, False),
         (100, 50, False),
-        (0, 0.5, False),
-        (0, 2, True),
+        (0, 3, False),
+        (0, 5, True),
+        (10, 13.9, False),
         (None, 9, False),
         (9, None, False),
     ],
 )
 def test_memory_is_held_where_it_is_recorded(before, after, grew):
-    """Peaks in MiB: 5 % and one MiB more are a regression; what was not recorded is not held."""
+    """Peaks in MiB: 5 % and 4 MiB more are a regression; what was not recorded is not held."""
     rows = [record(peak_memory_bytes=None if mib is None else int(mib * 2**20)) for mib in (before, after)]
     found = one(*rows)
     assert [c.gate for c in found.cells[0].complaints] == ([Gate.MEMORY] if grew else [])

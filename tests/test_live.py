@@ -694,3 +694,18 @@ def test_a_case_without_an_oracle_fails_on_both_sides(alternate, tmp_path, dies)
     assert "the oracle failed: " in cells[0].note
     assert cells[0].complaints == ()
     assert [bool(state.pairs[pair].turns) for pair in plan.pairs] == [False, True]
+
+
+def test_more_memory_is_a_complaint():
+    """What the first process of a side weighed; later ones weigh nothing, and older checkouts never did."""
+    plan, state = planned(1), LiveState()
+    (pair,) = plan.pairs
+    told = {"event": "prepared", "case": pair.case, "a": pair.a, "b": pair.b, "device": pair.device}
+    for side, mib in (("A", 40), ("B", 46), ("B", None)):
+        memory = None if mib is None else mib * 2**20
+        state.apply({**told, "side": side, "facts": {"per_call_s": 1.0, "peak_memory_bytes": memory}})
+    assert [complaint.gate for complaint in live._complaints(pair, state)] == [Gate.MEMORY]
+    state.apply({**told, "side": "A", "facts": {"per_call_s": 1.0}})
+    assert [complaint.gate for complaint in live._complaints(pair, state)] == [Gate.MEMORY]
+    state.pairs[pair].facts["A"].pop("peak_memory_bytes")
+    assert live._complaints(pair, state) == []

@@ -12,8 +12,10 @@ from backends.accuracy import Expected, Judgement, judge_all
 from backends.interface import Framework, Implementation, Prepared, Unsupported
 from backends.problem import Inputs
 from benchmarks.cases import Case
+from benchmarks.harness import memory
 from benchmarks.harness.canary import Canary
 from benchmarks.harness.slowdown import ExtraWork
+from benchmarks.work import ITEMSIZE
 
 _ESTIMATE_S = 0.01
 _WARM_FROM = 5
@@ -49,6 +51,8 @@ class Cell:
     judgement: Judgement
     kernel: str = ""
     per_call_s: float = 0.0
+    peak_memory_bytes: int | None = None
+    """Of a warm call, beyond inputs and output; None where it was not or cannot be measured."""
     slowed: tuple[float, ExtraWork] | None = None
     """The share by which the last block was slowed down, and the work that does it."""
 
@@ -63,9 +67,10 @@ class Cell:
         expected: Mapping[str, Expected],
         known: tuple[str, float] | None = None,
     ) -> Cell:
-        """Set up, call once on the clock, judge, prove the kernel. Raises Unsupported, Incorrect, KernelMismatch.
+        """Set up, call once on the clock, judge, prove the kernel, weigh a warm call.
 
-        `known`: kernel and seconds per call, where an earlier process has found them out.
+        `known`: kernel and seconds per call, where an earlier process has found them out, and the peak of memory with them.
+        Raises Unsupported, Incorrect, KernelMismatch.
         """
         if implementation.untimed:
             raise Unsupported(f"never timed, only checked: {implementation.untimed}")
@@ -81,6 +86,14 @@ class Cell:
             cell.kernel, cell.per_call_s = known
             return cell
         cell.kernel = "" if implementation.prove is None else implementation.prove(prepared)
+        cell.peak_memory_bytes = memory.peak_bytes(
+            lambda: execution.call(implementation, framework, prepared),
+            framework,
+            device,
+            output,
+            ITEMSIZE[case.dtype],
+            _bytes_of(inputs),
+        )
         cell.per_call_s = cell.estimate()
         return cell
 
@@ -128,6 +141,13 @@ class Cell:
     def _hold(self, prepared: Prepared, inputs: Inputs, expected: Mapping[str, Expected], when: str) -> None:
         output = execution.call(self.implementation, self.framework, prepared)
         _judge(self.implementation, self.framework, prepared, output, inputs, expected, when)
+
+
+def _bytes_of(inputs: Inputs) -> int:
+    """Bytes of the inputs in their own dtype; bfloat16 is held in float32 here."""
+    floats = (inputs.query, inputs.key, inputs.value, inputs.bias, inputs.upstream)
+    masks = 0 if inputs.mask is None else inputs.mask.size
+    return masks + ITEMSIZE[inputs.dtype] * sum(array.size for array in floats if array is not None)
 
 
 def _judge(

@@ -11,7 +11,9 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from backends import registry
 from benchmarks.errors import UsageError
+from benchmarks.harness import room
 from benchmarks.harness.grouping import COPIES, fitting_groups
 from benchmarks.harness.handicap import handicaps
 from benchmarks.harness.process import WorkerFailed
@@ -66,7 +68,7 @@ class Scheduler:
         """Everything once, in fresh processes: part of the noise belongs to the process."""
         self._session.launch()
         # The oracle computes while the frameworks import: nothing is being timed yet.
-        cases = [case for case in cases if self._ask_oracle(case, 0)]
+        cases = [case for case in cases if self._has_room(case) and self._ask_oracle(case, 0)]
         if process == self._plan.processes - 1:
             cases = [case for case in cases if self._ask_oracle(case, 1)]
         greetings = self._session.greetings()
@@ -265,6 +267,17 @@ class Scheduler:
             )
         for cell in lost:
             self._prepare(cell)
+
+    def _has_room(self, case: Case) -> bool:
+        """Whether any cell of a case may start. Those that cannot fit have failed before anything is allocated for them."""
+        known = registry.implementations()
+        cells = self._plan.cells(case)
+        for cell in cells:
+            if self._state.cells[cell].status is None and not self._state.cells[cell].facts:
+                refused = room.refusal(case, known.get(cell.implementation), cell.device, len(self._plan.frameworks))
+                if refused is not None:
+                    self._failed(cell, *refused)
+        return any(self._state.cells[cell].status is None for cell in cells)
 
     def _ask_oracle(self, case: Case, extra: int) -> bool:
         """The oracle's answer for the inputs that are timed (extra 0) or the fresh ones (1), once, whatever the process.

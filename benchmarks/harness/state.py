@@ -66,8 +66,11 @@ class State:
 
     def _on_prepared(self, event: Event) -> None:
         cell = self.cells[key(event)]
-        # The first process tells the cold first call; later ones find warm caches.
-        cell.facts = {**event["facts"], **({"first_call_s": cell.facts["first_call_s"]} if cell.facts else {})}
+        # The first process tells the cold first call, later ones find warm caches; and it alone weighs the memory.
+        first: dict[str, Any] = {
+            name: cell.facts[name] for name in ("first_call_s", "peak_memory_bytes") if name in cell.facts
+        }
+        cell.facts = {**event["facts"], **first}
 
     def _on_block(self, event: Event) -> None:
         place = (event["block"], event["order"], event["calls"], event["seconds"], event["canary_s"])

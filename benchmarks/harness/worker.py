@@ -26,6 +26,7 @@ from benchmarks.harness import oracle, protocol
 from benchmarks.harness.canary import Canary
 from benchmarks.harness.cell import Cell, Incorrect, time_calls
 from benchmarks.harness.protocol import Message
+from benchmarks.harness.room import NoRoom, insist_on_room
 from benchmarks.harness.steering import steering_variables
 from benchmarks.records import Status
 
@@ -52,6 +53,15 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
+def die_first() -> None:
+    """Ask Linux to end this process before any other when memory runs out: not its parent, and not the user's editor.
+
+    No limit of address space besides: CUDA and XLA reserve far more of it than they ever touch.
+    """
+    with contextlib.suppress(OSError):  # no Linux, or a sandbox without this file
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def status_of(error: BaseException) -> Status:
     """The status that an exception stands for."""
     if isinstance(error, Unsupported):
@@ -71,6 +81,7 @@ def told(error: BaseException) -> str:
     line = " ".join(str(error).split())[:400]
     ours = (
         Unsupported,
+        NoRoom,
         Incorrect,
         KernelMismatch,
         backends.MissingFramework,
@@ -136,6 +147,7 @@ class Server:
         """Set up and check one cell. `known`: [kernel, seconds per call] from an earlier process."""
         problem = Case.from_dict(case)
         chosen = self._named(implementation)
+        insist_on_room(problem, chosen, device)
         inputs, oracle_says = self._inputs_of(problem, seed), self._expected_of(expected)
         earlier = None if known is None else (str(known[0]), float(known[1]))
         made = Cell.prepare(problem, chosen, self._loaded(), device, inputs, oracle_says, earlier)
@@ -147,6 +159,7 @@ class Server:
             "kernel": made.kernel,
             "layout": chosen.layout,
             "jit": chosen.compile or "eager",
+            "peak_memory_bytes": made.peak_memory_bytes,
             "max_abs_error": made.judgement.max_abs_error,
             "error_over_bound": made.judgement.error_over_bound,
         }
@@ -264,6 +277,7 @@ def main() -> None:
     parser.add_argument("--plugin", action="append", default=[])
     arguments = parser.parse_args()
     die_with_parent()
+    die_first()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     serve(Connection(arguments.fd), Server(arguments.framework, arguments.plugin))
 

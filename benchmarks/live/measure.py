@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.comparison.gates import accuracy
+from benchmarks.comparison.gates import accuracy, memory
 from benchmarks.comparison.verdicts import CellComparison, Comparison, Complaint, Gate, Verdict
 from benchmarks.harness.session import Session
 from benchmarks.live.alternation import Alternation
@@ -139,4 +139,5 @@ def _complaints(pair: Pair, state: LiveState) -> list[Complaint]:
         found.append(Complaint(Gate.STATUS, f"{theirs[0]} in A, {ours[0]} in B: {ours[1]}"))
     if pair.a == pair.b:  # two implementations err differently, and neither got worse
         found += accuracy(*(known.facts.get(side, {}).get("error_over_bound") for side in SIDES))
+        found += memory(*(known.facts.get(side, {}).get("peak_memory_bytes") for side in SIDES))
     return found

@@ -59,7 +59,10 @@ class LiveState:
         self.cases[event["case"]] = event
 
     def _on_prepared(self, event: Event) -> None:
-        self.pairs[key(event)].facts[event["side"]] = event["facts"]
+        facts, side = self.pairs[key(event)].facts, event["side"]
+        # The memory is weighed once, by the first process that prepares the cell.
+        first = facts.get(side, {}).get("peak_memory_bytes")
+        facts[side] = event["facts"] if first is None else {**event["facts"], "peak_memory_bytes": first}
 
     def _on_failed(self, event: Event) -> None:
         self.pairs[key(event)].failures.setdefault(event["side"], (Status(event["status"]), event["reason"]))

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from benchmarks.insights import winners
 from benchmarks.records import FAILURES, Status
-from benchmarks.reports.text import harmless, seconds, shape_words, spread, three_digits
+from benchmarks.reports.text import harmless, megabytes, seconds, shape_words, spread, three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,10 +57,11 @@ def _case_table(cells: Sequence[Record], winner: Record | None) -> Table:
     for name, width in (
         ("median", 8),
         ("95% int.", 8),
-        ("x best", 7),
+        ("x best", 6),
         ("GFLOP/s", 7),
         ("first call", 10),
         ("err/bound", 9),
+        ("memory", 8),
     ):
         table.add_column(name, width=width, justify="right", no_wrap=True)
     timed = sorted((r for r in cells if r.median_s is not None), key=lambda r: r.median_s or 0.0)
@@ -72,10 +73,11 @@ def _case_table(cells: Sequence[Record], winner: Record | None) -> Table:
             record.implementation,
             seconds(median),
             spread(median, record.ci_low_s or median, record.ci_high_s or median),
-            f"{median / fastest:.2f}",
+            three_digits(median / fastest),
             "" if record.gflops is None else three_digits(record.gflops),
             seconds(record.first_call_s),
             "" if record.error_over_bound is None else f"{record.error_over_bound:.2g}",
+            megabytes(record.peak_memory_bytes),
             style="bold green" if record is winner else "",
         )
     return table

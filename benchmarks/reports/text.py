@@ -23,6 +23,15 @@ def three_digits(value: float) -> str:
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
+def megabytes(value: int | None) -> str:
+    """Three significant digits of a peak of memory: "33.6 MB", "1.23 GB"; "< 4 MB" below what the kernel resolves."""
+    if value is None:
+        return ""
+    if value < 4e6:
+        return "< 4 MB"
+    return f"{three_digits(value / 1e9)} GB" if value >= 999.5e6 else f"{three_digits(value / 1e6)} MB"
+
+
 def spread(median: float, low: float, high: float) -> str:
     """Half the width of an interval, relative to the median: "±1.2%"."""
     half = 100 * (high - low) / 2 / median

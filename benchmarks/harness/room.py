@@ -1,0 +1,236 @@
+"""Whether there is room for a cell: what it will need, estimated from shapes before anything is allocated, and what is free.
+
+An estimate that is too small costs a worker, which asks to be the first that the kernel ends when memory runs out; one
+that is far too large would refuse what could be measured. Both are held to measured peaks in tests/test_room.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backends.execution import refuse
+from backends.interface import Unsupported
+from backends.lowering import merged_into
+from backends.problem import Inputs
+from benchmarks.records import Status
+from benchmarks.work import ITEMSIZE
+
+if TYPE_CHECKING:
+    from backends.interface import Implementation
+    from benchmarks.cases import Case
+
+_SPARE = 0.1
+"""Part of the free memory that is left alone: other processes move, and estimates are no measurements."""
+_FIXED_BYTES = 2**26
+"""Tiles, packed matrices and stacks of threads, whatever the size."""
+_JUDGED_BYTES = 56
+"""For each number that is held to the oracle: widened, its error, bound and quotient in float64, each with a temporary."""
+_EXPECTED_BYTES, _COLLECTED_BYTES = 28, 56
+"""For each number of the oracle's answer: float64 and up to five float32 coefficients; the same in float64 while they are
+summed up, and what is written."""
+_TILE, _TILES = 1 << 21, 24
+"""Scores of the oracle at a time, and how many arrays of that size, in float64, it has at once."""
+
+
+_OWN_TILE, _KEYS_AT_ONCE = 1 << 20, 256
+"""What an implementation holds that does not hold all scores: so many of each head, or those of so many keys, twice."""
+
+
+class NoRoom(MemoryError):
+    """A cell that cannot fit; the message says how much it needs and how much there is."""
+
+
+def hollow(case: Case) -> Inputs:
+    """Inputs of the right shapes and types that take no memory: every element is the same zero."""
+    s = case.shape
+    wide = np.float64 if case.dtype == "float64" else np.float32
+
+    def zeros(kind: type, *size: int) -> np.ndarray:
+        return np.broadcast_to(np.zeros((), kind), size)
+
+    masks = {
+        "random": (s.B, 1, s.T, s.S),
+        "heads": (s.B, s.N, s.T, s.S),
+        "padding": (s.B, 1, 1, s.S),
+        "documents": (1, 1, s.T, s.S),
+        "prefix": (1, 1, s.T, s.S),
+    }
+    biases = {
+        "random": (1, s.N, s.T, s.S),
+        "full": (s.B, s.N, s.T, s.S),
+        "keys": (s.B, 1, 1, s.S),
+        "alibi": (1, s.N, s.T, s.S),
+    }
+    return Inputs(
+        zeros(wide, s.B, s.T, s.N, s.H),
+        zeros(wide, s.B, s.S, s.K, s.H),
+        zeros(wide, s.B, s.S, s.K, s.V),
+        case.dtype,
+        mask=None if case.mask is None else zeros(np.bool_, *masks[case.mask]),
+        bias=None if case.bias is None else zeros(wide, *biases[case.bias]),
+        kv_lengths=None if case.kv_lengths is None else np.array(case.kv_lengths, np.int32),
+        upstream=zeros(wide, s.B, s.T, s.N, s.V) if case.backward else None,
+    )
+
+
+def _arrays(inputs: Inputs) -> list[np.ndarray]:
+    every = (getattr(inputs, field.name) for field in dataclasses.fields(inputs))
+    return [array for array in every if isinstance(array, np.ndarray)]
+
+
+def _bytes(inputs: Inputs) -> int:
+    return sum(array.size * array.itemsize for array in _arrays(inputs))
+
+
+def _judged(case: Case, inputs: Inputs) -> int:
+    """How many numbers are held to the oracle: the output and the gradients."""
+    s = case.shape
+    output = s.B * s.T * s.N * s.V
+    if inputs.upstream is None:
+        return output
+    return output + sum(a.size for a in (inputs.query, inputs.key, inputs.value, inputs.bias) if a is not None)
+
+
+def inputs_bytes(case: Case) -> int:
+    """What a worker holds of a case before any cell of it: the inputs and the oracle's answer."""
+    inputs = hollow(case)
+    return _bytes(inputs) + _EXPECTED_BYTES * _judged(case, inputs)
+
+
+def oracle_bytes(case: Case) -> int:
+    """What the oracle's worker needs: the inputs and their making, its answer, and some rows at a time."""
+    inputs = hollow(case)
+    largest = max(array.size for array in _arrays(inputs))
+    tile = min(case.shape.T * case.shape.S, max(_TILE, case.shape.S))
+    seen = tile * (1 if inputs.mask is None else math.prod(inputs.mask.shape[:2]))
+    making = 3 * 8 * largest  # from float64 random numbers, rounded
+    return _bytes(inputs) + max(making, _COLLECTED_BYTES * _judged(case, inputs) + 8 * _TILES * tile + 2 * seen)
+
+
+def cell_bytes(case: Case, implementation: Implementation, device: str) -> int:
+    """What a cell needs in its worker on top of inputs_bytes. Raises Unsupported where it would be refused anyway."""
+    inputs = hollow(case)
+    # Whether a row sees no key would have to be read off the numbers.
+    refuse(implementation, inputs, case.semantics, device, probe_deviations=True)
+    target = merged_into(inputs, case.semantics, implementation)
+    native = _bytes(inputs) * (1 + ITEMSIZE[case.dtype] / inputs.query.itemsize) + _lowered(
+        inputs, implementation, target
+    )
+    if device != "cpu":
+        return round(native)
+    returned = ITEMSIZE[case.dtype] * _judged(case, inputs)
+    judging = _JUDGED_BYTES * _judged(case, inputs)
+    return round(native + returned + max(call_bytes(case, implementation) + _FIXED_BYTES, judging))
+
+
+def call_bytes(case: Case, implementation: Implementation) -> float:
+    """What a call takes at its peak beyond its inputs and what it returns: what is measured as peak_memory_bytes."""
+    inputs = hollow(case)
+    linear = 3 * _bytes(dataclasses.replace(inputs, mask=None, bias=None))
+    addends = sum(array.size for array in (inputs.mask, inputs.bias) if array is not None)
+    return linear + addends * inputs.query.itemsize + _scores(case, inputs, implementation)
+
+
+def _lowered(inputs: Inputs, implementation: Implementation, target: str) -> int:
+    """Bytes of a mask and a bias that are written out over more than the inputs have, with their copies on the way."""
+    s = inputs.shape
+    given = [array for array in (inputs.mask, inputs.bias) if array is not None]
+    is_folded = implementation.layout == "XTH"
+    if not target and not (given and (is_folded or not implementation.broadcasts)):
+        return 0
+    lengths = [] if inputs.kv_lengths is None else [inputs.kv_lengths[:, None, None, None]]
+    b, n = np.broadcast_shapes((1, 1), *(array.shape[:2] for array in [*given, *lengths]))
+    of_each = 4 + inputs.query.itemsize * (1 if target != "bias" and inputs.bias is None else 3)
+    return (s.B * s.N if is_folded else b * n) * s.T * s.S * of_each
+
+
+def _scores(case: Case, inputs: Inputs, implementation: Implementation) -> float:
+    """Bytes of the arrays of all scores that it declares, and of those that masks, biases and softcaps add; else of tiles."""
+    s, semantics = case.shape, case.semantics
+    held = implementation.scores_held[case.backward]
+    if not held:
+        tile = 2 * min(s.T * s.S, max(_OWN_TILE, _KEYS_AT_ONCE * s.T))
+        return float((3 if case.backward else 1) * s.B * s.N * tile * inputs.query.itemsize)
+    hides = inputs.mask is not None or inputs.kv_lengths is not None
+    hides |= semantics.causal is not None or semantics.window is not None
+    more = 1.25 * hides + 1.25 * (inputs.bias is not None) + 2.0 * (semantics.softcap is not None)
+    return (held + more * (2 if case.backward else 1)) * s.B * s.N * s.T * s.S * inputs.query.itemsize
+
+
+def insist_on_room(case: Case, implementation: Implementation, device: str) -> None:
+    """Raise NoRoom where a cell of a case that is here already cannot fit; what is unsupported is told elsewhere."""
+    with contextlib.suppress(Unsupported):
+        insist(cell_bytes(case, implementation, device))
+
+
+def insist(need_bytes: float) -> None:
+    """Raise NoRoom where so much is not free."""
+    free = free_bytes()
+    if need_bytes > free * (1 - _SPARE):
+        raise NoRoom(f"needs about {need_bytes / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free")
+
+
+def refusal(case: Case, implementation: Implementation | None, device: str, workers: int) -> tuple[Status, str] | None:
+    """Why a cell is not to be started at all, where there is no room for it, for its inputs in `workers` workers or for
+    the oracle. What would be refused anyway stays unsupported; of an implementation that is not known here (None: a
+    plug-in's) its worker decides.
+    """
+    own, unsupported = 0, ""
+    try:
+        own = 0 if implementation is None else cell_bytes(case, implementation, device)
+    except Unsupported as error:
+        unsupported = str(error)
+    try:
+        insist(max(workers * inputs_bytes(case) + own, oracle_bytes(case)))
+    except NoRoom as error:
+        return (Status.UNSUPPORTED, unsupported) if unsupported else (Status.OUT_OF_MEMORY, str(error))
+    return None
+
+
+def free_bytes(root: Path = Path("/")) -> float:
+    """Bytes that can be had without swapping: of the machine, and of the control groups that this process is in."""
+    try:
+        import psutil
+    except ModuleNotFoundError:  # a worker's interpreter may have NumPy and its framework alone
+        machine = math.inf
+    else:
+        machine = float(psutil.virtual_memory().available)
+    return min(machine, _free_in_groups(root))
+
+
+def _free_in_groups(root: Path) -> float:
+    """The least that is left in a control group above this process, version 1 or 2; infinite where none has a limit."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return math.inf
+    least = math.inf
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        top = root / "sys/fs/cgroup" / controllers
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        inner = top / place.lstrip("/")
+        # Inside a container the path may be the host's: then the group is what is mounted at the top.
+        for group in {top, *(p for p in (inner, *inner.parents) if p.is_relative_to(top))}:
+            least = min(least, _free_in(group, *names))
+    return least
+
+
+def _free_in(group: Path, limit: str, usage: str) -> float:
+    try:
+        most, used = (group / limit).read_text().strip(), int((group / usage).read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return math.inf
+    if most == "max":
+        return math.inf
+    # File pages that nobody has used for a while are given up first.
+    return int(most) - used + int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))

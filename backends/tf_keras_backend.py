@@ -114,7 +114,8 @@ def where_the_query_is(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def settings() -> dict[str, str]:
     """Threads, precision and flags; threads told as 0 are TensorFlow's to choose: one per CPU it may run on."""
-    intra = tf.config.threading.get_intra_op_parallelism_threads()
+    told = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    intra = tf.config.threading.get_intra_op_parallelism_threads() or (int(told) if told.isdecimal() else 0)
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
     flags = ("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS")

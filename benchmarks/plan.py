@@ -52,7 +52,9 @@ class Plan:
     neutral: bool = False
     """Whether the workers' environment is cleared of the variables that steer; see benchmarks.harness.steering."""
     variables: tuple[tuple[str, str], ...] = ()
-    """(name, value) that are set in it."""
+    """(name, value) that are set in it, those of `threads` among them."""
+    threads: int | None = None
+    """Of each framework; None: as many as it chooses."""
     processes: int = 2
     blocks: int = 12
     """Timed blocks of each cell in each process."""

@@ -83,6 +83,7 @@ def run(
     bias: o.Bias = None,
     kv_lengths: Annotated[str | None, typer.Option(help="With --shape: one length for each batch element.")] = None,
     cpus: o.Cpus = None,
+    threads: o.Threads = None,
     env: o.Env = None,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Fresh processes of each framework; default 2, in smoke 1.")
@@ -102,8 +103,8 @@ def run(
     request = RunRequest(
         suite=suite, cases=case or [], own_case=own, pass_=pass_, implementations=implementation or [],
         frameworks=framework or [], device=device, plugins=plugin, out=out, resume=resume, format=format, quiet=quiet,
-        cpus=cpus, env=env, processes=processes, blocks=blocks, block_s=block_ms / 1000, time_limit_s=time_limit,
-        seed=seed,
+        cpus=cpus, threads=threads, env=env, processes=processes, blocks=blocks, block_s=block_ms / 1000,
+        time_limit_s=time_limit, seed=seed,
     )  # fmt: skip
     raise typer.Exit(run_suite(request))
 

@@ -48,6 +48,12 @@ Cpus = Annotated[
         help="CPUs that the workers run on: how many (1), or which (0,2); default all. One is far quieter on shared machines."
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Threads of each framework; default one for each CPU, or as many as a quota of CPU time feeds."
+    ),
+]
 Env = Annotated[
     list[str] | None,
     typer.Option(

@@ -11,7 +11,9 @@ from benchmarks import suites
 from benchmarks.cli.options import Format, in_pass, resolve_cpus, resolve_environment, resolve_plugins
 from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
+from benchmarks.harness.environment import threads_of_quota
 from benchmarks.harness.state import State
+from benchmarks.harness.steering import thread_variables
 from benchmarks.insights import three_lines
 from benchmarks.measure import Outcome, check_resumable, measure, remove_if_empty
 from benchmarks.plan import (
@@ -49,6 +51,7 @@ class RunRequest:
     format: Format
     quiet: bool
     cpus: str | None
+    threads: int | None
     env: list[str] | None
     processes: int | None
     blocks: int
@@ -100,6 +103,8 @@ def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:
 def _plan(request: RunRequest) -> Plan:
     check_device(request.device)
     neutral, variables = resolve_environment(request.env)
+    cpus = resolve_cpus(request.cpus)
+    threads = request.threads or threads_of_quota(cpus)
     asked = asked_frameworks(request.frameworks, request.implementations)
     if request.own_case is not None and request.cases:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
@@ -115,9 +120,10 @@ def _plan(request: RunRequest) -> Plan:
         device=request.device,
         plugins=plugins,
         asked=asked,
-        cpus=resolve_cpus(request.cpus),
+        cpus=cpus,
         neutral=neutral,
-        variables=variables,
+        variables=tuple({**dict(thread_variables(threads)), **dict(variables)}.items()),
+        threads=threads,
         processes=request.processes or suites.PROCESSES.get(request.suite, suites.USUAL_PROCESSES),
         blocks=request.blocks,
         block_s=request.block_s,

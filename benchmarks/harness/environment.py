@@ -62,6 +62,16 @@ def cpu_quota() -> float | None:
         return None
 
 
+def threads_of_quota(cpus: tuple[int, ...] = ()) -> int | None:
+    """As many threads as a quota of CPU time feeds, where that is fewer than the CPUs; None: nothing holds them back.
+
+    Frameworks count CPUs, not the quota: with more threads than it feeds, all of them are stopped for part of each period.
+    """
+    quota = cpu_quota()
+    allowed = len(cpus) or machine()["cores_allowed"]
+    return max(1, int(quota)) if quota is not None and quota < allowed else None
+
+
 def revision() -> dict[str, Any]:
     """The git commit of this checkout, and whether it differs from it."""
     root = Path(__file__).resolve().parents[2]

@@ -107,6 +107,11 @@ class Scheduler:
                 }
             )
         present = [g for g in greetings.values() if g.status is Status.OK]
+        for greeting in present:
+            found = dict(greeting.settings).get("threads", "")
+            if self._plan.threads is not None and found != str(self._plan.threads):
+                told = {"asked": self._plan.threads, "found": found}
+                self._emit({"event": "threads", "framework": greeting.framework, **told})
         if present and not any(self._plan.device in g.devices for g in present):
             there = sorted({d for g in present for d in g.devices})
             raise UsageError(f"no framework here finds a device {self._plan.device!r}; they find: {', '.join(there)}")

@@ -24,6 +24,22 @@ KEPT = frozenset({
 """Those that say which device, or where files are: recorded like the others, but no handicap, and never cleared."""
 
 
+THREADS = (
+    "OMP_NUM_THREADS",  # torch, ONNX Runtime as we start it, and others on OpenMP
+    "OPENBLAS_NUM_THREADS",  # NumPy
+    "MKL_NUM_THREADS",  # torch's products
+    "PJRT_NPROC",  # JAX on the CPU
+    "TF_NUM_INTRAOP_THREADS",  # TensorFlow
+    "TF_NUM_INTEROP_THREADS",
+)
+"""Those by which the frameworks size their pools of threads when they are imported."""
+
+
+def thread_variables(threads: int | None) -> tuple[tuple[str, str], ...]:
+    """What tells every framework to use so many threads; nothing for None."""
+    return () if threads is None else tuple((name, str(threads)) for name in THREADS)
+
+
 def steers(name: str) -> bool:
     """Whether a variable of this name is taken to steer speed or numerics."""
     return name.startswith(STEERING) and name not in _IRRELEVANT

@@ -70,6 +70,8 @@ class RunProgress:
             self._say(f"{event['framework']}: {event['version'] or event['reason']}")
         elif kind == "handicap":
             self._tell(f"handicap: {handicap_line(event)}; --env neutral does without")
+        elif kind == "threads":
+            self._tell(f"{event['framework']} runs on {event['found']} threads, {event['asked']} were asked for")
         elif kind in ("trying", "tried"):
             self._trial(event)
 

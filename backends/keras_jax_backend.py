@@ -30,6 +30,7 @@ compile = jax_backend.compile
 differentiate = jax_backend.differentiate
 pull_back = jax_backend.pull_back
 matmul = jax_backend.matmul
+stream = jax_backend.stream
 
 
 def load() -> None:

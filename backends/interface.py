@@ -159,6 +159,11 @@ class Framework(Protocol):
     def matmul(self, size: int, dtype: str, device: str) -> Callable[[], Any]:
         """A call that multiplies two (size,size) matrices: the framework's own limit. Raises Unsupported."""
 
+    def stream(self, rows: int, width: int, device: str) -> Callable[[], Any]:
+        """A call that multiplies a (rows,width) float32 matrix and a vector: it reads the matrix once, as decoding reads keys
+        and values, and does two operations for each number read. Raises Unsupported.
+        """
+
 
 class Watching(Protocol):
     """What a `*_backend.py` module offers besides where its allocator tells what the system cannot see."""

@@ -125,6 +125,12 @@ def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     return functools.partial(compile(lambda a: a @ a, "jit"), a)
 
 
+def stream(rows: int, width: int, device: str) -> Callable[[], Any]:
+    """A compiled product of a matrix and a vector."""
+    a, b = (jnp.ones(shape, "float32", device=jax.devices(device)[0]) for shape in ((rows, width), (width,)))
+    return functools.partial(compile(lambda a, b: a @ b, "jit"), a, b)
+
+
 def _x64(dtype: np.dtype[Any]) -> AbstractContextManager[Any]:
     return jax.enable_x64(True) if dtype == np.float64 else nullcontext()
 

@@ -31,6 +31,7 @@ differentiate = jax_backend.differentiate
 pull_back = jax_backend.pull_back
 watch = jax_backend.watch
 matmul = jax_backend.matmul
+stream = jax_backend.stream
 
 
 def load() -> None:

@@ -35,6 +35,7 @@ differentiate = torch_backend.differentiate
 pull_back = torch_backend.pull_back
 watch = torch_backend.watch
 matmul = torch_backend.matmul
+stream = torch_backend.stream
 
 
 def load() -> None:

@@ -89,6 +89,14 @@ def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     return lambda: np.matmul(a, a, out=out)
 
 
+def stream(rows: int, width: int, device: str) -> Callable[[], Any]:
+    """np.matmul of a matrix and a vector, by BLAS."""
+    # Ones, not zeros: the kernel would give all pages of zeros one and the same memory.
+    a, b = np.ones((rows, width), np.float32), np.ones(width, np.float32)
+    out = np.empty(rows, np.float32)
+    return lambda: np.matmul(a, b, out=out)
+
+
 def _claims(dtype: str) -> Roundoffs:
     """float16 is widened to float32, computed there and rounded once."""
     wide = "float32" if dtype == "float16" else dtype

@@ -98,6 +98,15 @@ def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     return graph.session((size, size), dtype)
 
 
+def stream(rows: int, width: int, device: str) -> Callable[[], Any]:
+    """A session of one MatMul of a matrix and a column."""
+    graph = Graph(
+        {"a": tensor(np.ones((rows, width), np.float32), "float32"), "b": tensor(np.ones((width, 1)), "float32")}
+    )
+    graph.node("MatMul", "a", "b")
+    return graph.session((rows, 1), "float32")
+
+
 def _ran(prepared: Prepared) -> Counter[str]:
     session: Any = prepared.call
     return session.ran()

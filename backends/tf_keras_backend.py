@@ -146,6 +146,13 @@ def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     return functools.partial(where_the_query_is(tf.matmul), a, a)
 
 
+def stream(rows: int, width: int, device: str) -> Callable[[], Any]:
+    """tf.matmul of a matrix and a column, eager."""
+    with tf.device("GPU:0" if device == "cuda" else "CPU:0"):
+        a, b = tf.ones((rows, width)), tf.ones((width, 1))
+    return functools.partial(where_the_query_is(tf.matmul), a, b)
+
+
 def own_function(function: Callable[..., Any]) -> Any:
     """The function behind where_the_query_is: of a compiled one, the tf.function."""
     return function if hasattr(function, "get_concrete_function") else getattr(function, "__wrapped__", function)

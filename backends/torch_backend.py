@@ -149,6 +149,12 @@ def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     return functools.partial(torch.mm, a, a, out=torch.empty_like(a))
 
 
+def stream(rows: int, width: int, device: str) -> Callable[[], Any]:
+    """torch.mv of a matrix and a vector into memory that is already there."""
+    a, b = (torch.ones(shape, dtype=torch.float32, device=device) for shape in ((rows, width), (width,)))
+    return functools.partial(torch.mv, a, b, out=torch.empty(rows, dtype=torch.float32, device=device))
+
+
 def _claims(dtype: str, *, stored: tuple[str, ...] = ("score", "probability"), roundings: int = 2) -> Roundoffs:
     """Sums are kept in float32 (float64 for float64), and so are scores and probabilities unless they are `stored`."""
     wide = "float64" if dtype == "float64" else "float32"

@@ -92,7 +92,7 @@ class Record:
     gb_per_s: float | None = None
     """Query, key, value, mask, bias and output, each moved once."""
     peak_fraction: float | None = None
-    """gflops over the best matmul rate that any framework reached in this dtype in this run."""
+    """gflops over what the roofline of this run allows for the case: see benchmarks.limits."""
     peak_memory_bytes: int | None = None
     """Of a warm call, beyond its inputs and what it returns; see benchmarks.harness.memory."""
     max_abs_error: float | None = None
@@ -113,6 +113,10 @@ class Record:
     """What the profiler or the compiler says has run."""
     median_raw_s: float | None = None
     """Median over all blocks of the seconds per call, as the clock gave them."""
+    flops: int | None = None
+    """Of one call, for the visible pairs: see work."""
+    moved_bytes: int | None = None
+    """Of one call, each array once: see work."""
 
     def __post_init__(self) -> None:
         timed = self.median_s is not None

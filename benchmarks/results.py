@@ -11,6 +11,7 @@ import numpy as np
 
 from backends import registry
 from benchmarks.core_speed import QUIET, at_speed
+from benchmarks.limits import attainable_gflops
 from benchmarks.records import Record, Status, describe
 from benchmarks.stats import summarise
 
@@ -98,6 +99,8 @@ def _row(
         "matmul_precision": told.get("settings", {}).get("matmul_precision", ""),
     }
     row |= {name: known.facts.get(name, "") for name in ("layout", "jit", "kernel")}
+    if case.name in state.cases:
+        row["flops"], row["moved_bytes"] = (state.cases[case.name][name] for name in ("flops", "bytes"))
     row["lowered"] = "; ".join(known.facts.get("lowered", ()))
     if known.status is not None:
         return {**row, "status": known.status, "reason": known.reason or "no reason given"}
@@ -110,7 +113,7 @@ def _measured(case: Case, known: CellState, blocks: dict[int, list[Block]], stat
     summary = summarise({p: [(b.calls, b.calls * b.quiet_per_call_s) for b in own] for p, own in blocks.items()})
     work, facts = state.cases[case.name], known.facts
     gflops = work["flops"] / summary.median_s / 1e9
-    peak = max(state.matmul_gflops.get(case.dtype, {}).values(), default=None)
+    reachable = attainable_gflops(work["flops"], work["bytes"], case.dtype, state.matmul_gflops, state.gb_per_s)
     return {
         "median_s": summary.median_s,
         "ci_low_s": summary.ci_low_s,
@@ -126,7 +129,7 @@ def _measured(case: Case, known: CellState, blocks: dict[int, list[Block]], stat
         "gflops": gflops,
         "gflops_conventional": work["flops_conventional"] / summary.median_s / 1e9,
         "gb_per_s": work["bytes"] / summary.median_s / 1e9,
-        "peak_fraction": None if peak is None else gflops / peak,
+        "peak_fraction": None if reachable is None else gflops / reachable,
         "peak_memory_bytes": facts.get("peak_memory_bytes"),
         "max_abs_error": facts["max_abs_error"],
         "error_over_bound": facts["error_over_bound"],

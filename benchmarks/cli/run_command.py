@@ -25,6 +25,7 @@ from benchmarks.plan import (
     select_implementations,
 )
 from benchmarks.records import FAILURES, Status
+from benchmarks.reports.footer import footer
 from benchmarks.reports.formats import FORMATS
 from benchmarks.reports.progress import RunProgress
 from benchmarks.reports.terminal import console, run_table
@@ -82,7 +83,7 @@ def run_suite(request: RunRequest) -> int:
             folder.close()
             remove_if_empty(folder.path)
         raise
-    _print(outcome, folder, request.format)
+    _print(outcome, plan, folder, request.format)
     if outcome.interrupted:
         return INTERRUPTED
     failed = any(r.status in FAILURES for r in outcome.records)
@@ -132,12 +133,13 @@ def _plan(request: RunRequest) -> Plan:
     )
 
 
-def _print(outcome: Outcome, folder: RunFolder, format: Format) -> None:
+def _print(outcome: Outcome, plan: Plan, folder: RunFolder, format: Format) -> None:
     out = console()
     if format is not Format.TABLE:
         out.file.write(FORMATS[format](outcome.records))
         return
     out.print(run_table(outcome.records))
+    out.print(footer(plan.cases, outcome.records, outcome.state))
     for line in three_lines(outcome.records, outcome.state):
         out.print(line)
     out.print("")

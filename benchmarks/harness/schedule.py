@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from backends import registry
 from benchmarks.errors import UsageError
 from benchmarks.harness import room
+from benchmarks.harness.ceilings import measure_ceilings
 from benchmarks.harness.grouping import COPIES, fitting_groups
 from benchmarks.harness.handicap import handicaps
 from benchmarks.harness.process import WorkerFailed
@@ -34,8 +35,6 @@ _NO_ORACLE = "the oracle failed"
 _FEWEST_TURNS = 4
 _LONGEST_S = 0.5
 """A cell whose turns take longer than this, in one process, gets fewer of them."""
-_MATMUL_S = 0.15
-_MATMUL_SIZE = 1024
 
 
 class Scheduler:
@@ -74,7 +73,7 @@ class Scheduler:
         greetings = self._session.greetings()
         self._welcome(greetings)
         if process == 0:
-            self._measure_limits({c.dtype for c in self._plan.cases})
+            measure_ceilings(self._plan, self._session, self._emit, self._revive)
             self._session.freeze()
             for event in handicaps(
                 self._plan, [f for f in self._plan.frameworks if f in self._session], self._session.folder
@@ -115,28 +114,6 @@ class Scheduler:
         if present and not any(self._plan.device in g.devices for g in present):
             there = sorted({d for g in present for d in g.devices})
             raise UsageError(f"no framework here finds a device {self._plan.device!r}; they find: {', '.join(there)}")
-
-    def _measure_limits(self, dtypes: set[str]) -> None:
-        """Each framework's matmul rate: what its attention could reach at best."""
-        for dtype in sorted(dtypes):
-            for framework in self._plan.frameworks:
-                if framework not in self._session:
-                    continue
-                size = _MATMUL_SIZE if dtype in ("float32", "float64") else _MATMUL_SIZE // 2
-                fields: dict[str, Any] = {
-                    "size": size,
-                    "dtype": dtype,
-                    "device": self._plan.device,
-                    "seconds": _MATMUL_S,
-                }
-                try:
-                    answer = self._session.ask(framework, "matmul", self._plan.time_limit_s, **fields)
-                except WorkerFailed:
-                    self._session.restart(framework)
-                    continue
-                if answer["status"] == Status.OK:
-                    gflops = {"framework": framework, "dtype": dtype, "gflops": answer["gflops"]}
-                    self._emit({"event": "matmul", **gflops})
 
     def _held_bytes(self, case: Case) -> float:
         return self._state.cases[case.name]["bytes"] * len(self._plan.implementations) * COPIES

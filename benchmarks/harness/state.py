@@ -37,6 +37,8 @@ class State:
     """The latest of each framework."""
     matmul_gflops: dict[str, dict[str, float]] = field(default_factory=dict)
     """dtype -> framework -> best rate."""
+    gb_per_s: dict[str, float] = field(default_factory=dict)
+    """Framework -> the best rate at which it reads memory."""
     handicaps: list[dict[str, Any]] = field(default_factory=list)
     wall_s: float = 0.0
     timed_s: float = 0.0
@@ -52,6 +54,9 @@ class State:
 
     def _on_matmul(self, event: Event) -> None:
         self.matmul_gflops.setdefault(event["dtype"], {})[event["framework"]] = event["gflops"]
+
+    def _on_stream(self, event: Event) -> None:
+        self.gb_per_s[event["framework"]] = event["gb_per_s"]
 
     def _on_handicap(self, event: Event) -> None:
         # A run that is resumed in its first process tries again: what it finds then counts.

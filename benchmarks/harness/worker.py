@@ -29,6 +29,7 @@ from benchmarks.harness.protocol import Message
 from benchmarks.harness.room import NoRoom, insist_on_room
 from benchmarks.harness.steering import steering_variables
 from benchmarks.records import Status
+from benchmarks.work import ITEMSIZE
 
 if TYPE_CHECKING:
     from backends.accuracy import Expected
@@ -194,16 +195,24 @@ class Server:
 
     def matmul(self, size: int, dtype: str, device: str, seconds: float) -> Message:
         """The framework's matmul rate: the best of several calls, in GFLOP/s."""
-        framework = self._loaded()
-        call = framework.matmul(size, dtype, device)
-        best, spent, calls = float("inf"), 0.0, 0
-        time_calls(call, framework.barrier, 1)
+        call = self._loaded().matmul(size, dtype, device)
+        return {"gflops": 2 * size**3 / self._best(call, seconds) / 1e9}
+
+    def stream(self, rows: int, width: int, device: str, seconds: float) -> Message:
+        """How fast the framework reads a float32 matrix from memory: the best of several calls, in GB/s."""
+        call = self._loaded().stream(rows, width, device)
+        return {"gb_per_s": ITEMSIZE["float32"] * rows * width / self._best(call, seconds) / 1e9}
+
+    def _best(self, call: Callable[[], Any], seconds: float) -> float:
+        """Seconds of the fastest of at least three calls after the first, unless one alone takes longer than `seconds`."""
+        barrier, best, spent, calls = self._loaded().barrier, float("inf"), 0.0, 0
+        time_calls(call, barrier, 1)
         while spent < seconds or calls < 3:
-            took = time_calls(call, framework.barrier, 1)
+            took = time_calls(call, barrier, 1)
             best, spent, calls = min(best, took), spent + took, calls + 1
             if took > seconds:
                 break
-        return {"gflops": 2 * size**3 / best / 1e9}
+        return best
 
     def conformance(self, implementation: str, device: str, probes: list[str], limit_s: float) -> Message:
         """Run conformance probes on one implementation; see benchmarks.conformance."""
@@ -243,7 +252,19 @@ def _remember(known: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
     return known[key]
 
 
-OPS = ("hello", "oracle", "fetch", "prepare", "estimate", "block", "recheck", "release", "matmul", "conformance")
+OPS = (
+    "hello",
+    "oracle",
+    "fetch",
+    "prepare",
+    "estimate",
+    "block",
+    "recheck",
+    "release",
+    "matmul",
+    "stream",
+    "conformance",
+)
 
 
 def answer(server: Server, request: Message) -> Message:

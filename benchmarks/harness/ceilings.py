@@ -1,0 +1,53 @@
+"""What each framework reaches at best on this device, in this run: matrix products, and reading memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.harness.process import WorkerFailed
+from benchmarks.records import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.harness.protocol import Message
+    from benchmarks.harness.session import Session
+    from benchmarks.harness.state import Event
+    from benchmarks.plan import Plan
+
+_MEASURED_S = 0.15
+"""For each limit of each framework."""
+_MATMUL_SIZE = {"float64": 1024, "float32": 1024, "bfloat16": 512, "float16": 512}
+STREAM_ROWS = {"cpu": 1 << 16, "cuda": 1 << 18}
+STREAM_WIDTH = 1024
+"""256 MiB of float32, 1 GiB on CUDA: beyond a core's share of the last cache, and read in less than 0.1 s."""
+
+
+def measure_ceilings(
+    plan: Plan, session: Session, emit: Callable[[Event], None], revive: Callable[[str], None]
+) -> None:
+    """Emit a `matmul` event for each dtype and a `stream` event, of each framework that has the operation.
+
+    float32 always: half precision may be widened, see benchmarks.limits. `revive`: what to do about a worker that died.
+    """
+
+    def ask(framework: str, op: str, **fields: Any) -> Message | None:
+        if framework not in session:
+            return None
+        fields |= {"device": plan.device, "seconds": _MEASURED_S}
+        try:
+            answer = session.ask(framework, op, plan.time_limit_s, **fields)
+        except WorkerFailed:
+            revive(framework)
+            return None
+        return answer if answer["status"] == Status.OK else None
+
+    for dtype in sorted({"float32", *(case.dtype for case in plan.cases)}):
+        for framework in plan.frameworks:
+            answer = ask(framework, "matmul", size=_MATMUL_SIZE[dtype], dtype=dtype)
+            if answer is not None:
+                emit({"event": "matmul", "framework": framework, "dtype": dtype, "gflops": answer["gflops"]})
+    for framework in plan.frameworks:
+        answer = ask(framework, "stream", rows=STREAM_ROWS[plan.device], width=STREAM_WIDTH)
+        if answer is not None:
+            emit({"event": "stream", "framework": framework, "gb_per_s": answer["gb_per_s"]})

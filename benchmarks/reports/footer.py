@@ -1,0 +1,86 @@
+"""What stands under the table of a run: the limits, how time and memory grow, what compiling costs."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from backends import registry
+from benchmarks.compiling import Payback, paybacks, twins
+from benchmarks.growth import Fit, growth
+from benchmarks.limits import far_behind
+from benchmarks.reports.text import three_digits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from benchmarks.cases import Case
+    from benchmarks.harness.state import State
+    from benchmarks.records import Record
+
+
+def footer(cases: Iterable[Case], records: Sequence[Record], state: State) -> RenderableType:
+    """All of it that this run can tell."""
+    blocks = [*_limits(state), *_growth(cases, records), *_compiling(records)]
+    return Group(*(part for block in blocks for part in (block, Text(""))))
+
+
+def _table(*columns: tuple[str, int]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for place, (name, width) in enumerate(columns):
+        table.add_column(name, width=width, justify="right" if place else "left", no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _limits(state: State) -> list[RenderableType]:
+    dtypes = [name for name in ("float64", "float32", "bfloat16", "float16") if name in state.matmul_gflops]
+    frameworks = {name: None for rates in (*state.matmul_gflops.values(), state.gb_per_s) for name in rates}
+    if not frameworks:
+        return []
+    table = _table(("limits, measured", 16), *((f"{dtype} GFLOP/s", 16) for dtype in dtypes), ("memory GB/s", 11))
+    for name in frameworks:
+        rates = [*(state.matmul_gflops[dtype].get(name) for dtype in dtypes), state.gb_per_s.get(name)]
+        table.add_row(name, *("-" if rate is None else three_digits(rate) for rate in rates))
+    return [Group(table, *(Text(line) for line in far_behind(state)))]
+
+
+def _growth(cases: Iterable[Case], records: Sequence[Record]) -> list[RenderableType]:
+    blocks: list[RenderableType] = []
+    for ladder, group in groupby(growth(cases, records), key=lambda g: g.ladder):
+        table = _table(
+            ("growth with the length", 27), ("time ~ S^", 9), ("over", 13), ("memory ~ S^", 11), ("over", 13)
+        )
+        for found in group:
+            table.add_row(found.implementation, *_fitted(found.time), *_fitted(found.memory))
+        blocks.append(Group(Text(ladder, style="bold"), table))
+    return blocks
+
+
+def _fitted(fit: Fit | None) -> tuple[str, str]:
+    return ("-", "") if fit is None else (f"{fit.exponent:.2f}", f"{fit.first}-{fit.last}")
+
+
+def _compiling(records: Sequence[Record]) -> list[RenderableType]:
+    lines = [Text(_paid(payback)) for payback in paybacks(records, twins(registry.implementations()))]
+    return [Group(*lines)] if lines else []
+
+
+def _paid(payback: Payback) -> str:
+    told = sorted(calls for calls in payback.calls.values() if calls is not None)
+    never = len(payback.calls) - len(told)
+    who = f"{payback.compiled} beside {payback.eager}:"
+    if not told:
+        return f"{who} never worth compiling here ({never} {_cases(never)})"
+    span = f"{told[0]}" if told[0] == told[-1] else f"{told[0]} to {told[-1]}"
+    others = f", never in {never}" if never else ""
+    return f"{who} worth compiling after {span} calls ({len(told)} {_cases(len(told))}{others})"
+
+
+def _cases(count: int) -> str:
+    return "case" if count == 1 else "cases"

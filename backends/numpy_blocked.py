@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from backends.interface import Asked
-from backends.numpy_hiding import edges, hide, hide_weights, limit_of, tile_of, without_leaks
+from backends.numpy_hiding import edges, hide, limit_of, tile_of, without_leaks
 from backends.numpy_threads import scratch, spread, threads
 from backends.visibility import intervals
 
@@ -185,7 +185,7 @@ class Walk:
             scores = _product(q, self.key[b, ks, keys], scratch("scores", (k, r, s), wide))
             grid = scores.reshape(k * self.group, -1, s)
             self.adjust(grid, b, heads, rows, keys)
-            limits = self.limits(b, heads, rows, keys, inside)
+            limits = self.limits(b, heads, rows, keys, inside, weights=calm)
             if not calm:
                 hide(grid, limits)
                 raised = np.maximum(highest, scores.max(axis=2, keepdims=True))
@@ -198,7 +198,7 @@ class Walk:
                 highest = raised
             weights = power(base, scores)
             if calm:
-                hide_weights(grid, limits)
+                hide(grid, limits)
             value = self.value[b, ks, keys]
             if careful and limits:
                 seen = functools.reduce(np.logical_and, (limit > 0 for limit in limits))
@@ -235,16 +235,16 @@ class Walk:
         """The keys that all of the rows see, as far as no mask hides them."""
         return slice(int(self.first[b, rows].max()), int(self.last[b, rows].min()))
 
-    def limits(self, b: int, heads: slice, rows: slice, keys: slice, inside: slice) -> list[Array]:
-        """What hides scores of one tile, each broadcastable to (heads, rows, keys): inf where a score is seen, else -inf."""
+    def limits(self, b: int, heads: slice, rows: slice, keys: slice, inside: slice, *, weights: bool) -> list[Array]:
+        """What hides the scores, or the weights, of one tile, each broadcastable to (heads, rows, keys); see numpy_hiding."""
         found = []
         if keys.start < inside.start or keys.stop > inside.stop:
             s = keys.stop - keys.start
             low = np.maximum(self.first[b, rows] - keys.start, 0)
             high = np.minimum(self.last[b, rows] - keys.start, s)
-            found.append(edges(low.tobytes(), high.tobytes(), s, self.wide))
+            found.append(edges(low.tobytes(), high.tobytes(), s, self.wide, weights=weights))
         if self.asked.mask is not None:
-            found.append(limit_of(tile_of(self.asked.mask, b, heads, rows, keys), self.wide))
+            found.append(limit_of(tile_of(self.asked.mask, b, heads, rows, keys), self.wide, weights=weights))
         return found
 
 

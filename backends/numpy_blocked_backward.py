@@ -10,7 +10,7 @@ import numpy as np
 
 from backends import numpy_blocked
 from backends.numpy_blocked import Array, Walk, power
-from backends.numpy_hiding import hide, hide_weights, tile_of
+from backends.numpy_hiding import hide, tile_of
 from backends.numpy_threads import spread
 
 
@@ -68,13 +68,13 @@ def _rows(walk: Walk, b: int, k: int, rows: slice, upstream: Array, to: _Gradien
         scores = scaled @ key.T
         grid = scores.reshape(walk.group, -1, scores.shape[1])
         slope = walk.adjust(grid, b, heads, rows, keys, with_slope=True)
-        limits = walk.limits(b, heads, rows, keys, inside)
+        limits = walk.limits(b, heads, rows, keys, inside, weights=calm)
         scores -= log
         if not calm:
             hide(grid, limits)
         weights = power(base, scores)
         if calm:
-            hide_weights(grid, limits)
+            hide(grid, limits)
         to.value[b, k, keys] += weights.T @ d
         # dS = P o (dP - rowsum(D o O)), in the memory of dP
         into = d @ value.T

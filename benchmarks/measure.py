@@ -78,6 +78,7 @@ def _environment(plan: Plan, state: State) -> dict[str, object]:
     found = fingerprint(greetings, worker_variables(plan.neutral, plan.variables))
     found["matmul_gflops"] = state.matmul_gflops
     found["stream_gb_per_s"] = state.gb_per_s
+    found["call_overhead_s"] = state.call_overhead_s
     found["handicaps"] = [{k: v for k, v in h.items() if k != "event"} for h in state.handicaps]
     found["cpus"] = list(plan.cpus)
     found["wall_s"], found["timed_s"] = round(state.wall_s, 3), round(state.timed_s, 3)

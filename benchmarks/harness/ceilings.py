@@ -34,7 +34,7 @@ def measure_ceilings(
     def ask(framework: str, op: str, **fields: Any) -> Message | None:
         if framework not in session:
             return None
-        fields |= {"device": plan.device, "seconds": _MEASURED_S}
+        fields |= {"device": plan.device}
         try:
             answer = session.ask(framework, op, plan.time_limit_s, **fields)
         except WorkerFailed:
@@ -44,10 +44,13 @@ def measure_ceilings(
 
     for dtype in sorted({"float32", *(case.dtype for case in plan.cases)}):
         for framework in plan.frameworks:
-            answer = ask(framework, "matmul", size=_MATMUL_SIZE[dtype], dtype=dtype)
+            answer = ask(framework, "matmul", size=_MATMUL_SIZE[dtype], dtype=dtype, seconds=_MEASURED_S)
             if answer is not None:
                 emit({"event": "matmul", "framework": framework, "dtype": dtype, "gflops": answer["gflops"]})
     for framework in plan.frameworks:
-        answer = ask(framework, "stream", rows=STREAM_ROWS[plan.device], width=STREAM_WIDTH)
+        answer = ask(framework, "overhead")
+        if answer is not None:
+            emit({"event": "overhead", "framework": framework, "call_s": answer["call_s"]})
+        answer = ask(framework, "stream", rows=STREAM_ROWS[plan.device], width=STREAM_WIDTH, seconds=_MEASURED_S)
         if answer is not None:
             emit({"event": "stream", "framework": framework, "gb_per_s": answer["gb_per_s"]})

@@ -38,6 +38,8 @@ class State:
     matmul_gflops: dict[str, dict[str, float]] = field(default_factory=dict)
     """dtype -> framework -> best rate."""
     gb_per_s: dict[str, float] = field(default_factory=dict)
+    call_overhead_s: dict[str, float] = field(default_factory=dict)
+    """framework -> what an empty call costs in the timed loop."""
     """Framework -> the best rate at which it reads memory."""
     handicaps: list[dict[str, Any]] = field(default_factory=list)
     wall_s: float = 0.0
@@ -57,6 +59,9 @@ class State:
 
     def _on_stream(self, event: Event) -> None:
         self.gb_per_s[event["framework"]] = event["gb_per_s"]
+
+    def _on_overhead(self, event: Event) -> None:
+        self.call_overhead_s[event["framework"]] = event["call_s"]
 
     def _on_handicap(self, event: Event) -> None:
         # A run that is resumed in its first process tries again: what it finds then counts.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from backends.accuracy import Expected
     from backends.problem import Inputs
 
+_EMPTY_CALLS = 1000
 _REMEMBERED = 2
 """Inputs, and oracle's answers, that a worker keeps: those that are timed and the fresh ones."""
 _MEMORY_WORDS = (
@@ -203,6 +204,16 @@ class Server:
         call = self._loaded().stream(rows, width, device)
         return {"gb_per_s": ITEMSIZE["float32"] * rows * width / self._best(call, seconds) / 1e9}
 
+    def overhead(self, device: str) -> Message:
+        """Seconds that a timed call costs of which nothing is attention: the loop, an empty call, the barrier."""
+        import numpy as np
+
+        framework = self._loaded()
+        output = framework.to_native(np.zeros((1, 1, 1, 1), np.float32), "float32", device)
+        return {
+            "call_s": min(time_calls(lambda: output, framework.barrier, _EMPTY_CALLS) for _ in range(5)) / _EMPTY_CALLS
+        }
+
     def _best(self, call: Callable[[], Any], seconds: float) -> float:
         """Seconds of the fastest of at least three calls after the first, unless one alone takes longer than `seconds`."""
         barrier, best, spent, calls = self._loaded().barrier, float("inf"), 0.0, 0
@@ -263,6 +274,7 @@ OPS = (
     "release",
     "matmul",
     "stream",
+    "overhead",
     "conformance",
 )
 

@@ -106,8 +106,8 @@ def _same_tokens(case: Case) -> Hashable:
 def _apart_from_length(case: Case) -> tuple[Hashable, ...]:
     shape = case.shape
     queries = "as many as keys" if shape.T == shape.S else shape.T
-    plain = dataclasses.replace(case, name="", source="", shape=dataclasses.replace(shape, B=1, T=1, S=1))
-    return (queries, plain)
+    rest = (getattr(case, f.name) for f in dataclasses.fields(case) if f.name not in ("name", "source", "shape"))
+    return (queries, shape.N, shape.K, shape.H, shape.V, *rest)
 
 
 def growth(cases: Iterable[Case], records: Sequence[Record]) -> list[Growth]:

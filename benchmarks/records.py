@@ -36,7 +36,11 @@ class Status(StrEnum):
 
 
 FAILURES = frozenset(Status) - {Status.OK, Status.UNSUPPORTED, Status.NOT_INSTALLED}
-"""What makes a run exit with 1."""
+"""What makes a run exit with 1, unless it was not tried."""
+NOT_TRIED = "not tried: "
+"""How the reason of a cell begins that was left out because a shorter one told how it would end: where a sweep ends, as
+planned.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +132,11 @@ class Record:
             raise ValueError(f"{self.key}: median_s={self.median_s}, expected a number above 0")
         if self.status is not Status.OK and not self.reason:
             raise ValueError(f"{self.key}: status {self.status} without a reason")
+
+    @property
+    def failed(self) -> bool:
+        """Whether something went wrong; where a sweep ends, nothing did."""
+        return self.status in FAILURES and not self.reason.startswith(NOT_TRIED)
 
     @property
     def key(self) -> tuple[str, str, str, str]:

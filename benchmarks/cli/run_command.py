@@ -24,7 +24,7 @@ from benchmarks.plan import (
     select_cases,
     select_implementations,
 )
-from benchmarks.records import FAILURES, Status
+from benchmarks.records import Status
 from benchmarks.reports.footer import footer
 from benchmarks.reports.formats import FORMATS
 from benchmarks.reports.progress import RunProgress
@@ -86,7 +86,7 @@ def run_suite(request: RunRequest) -> int:
     _print(outcome, plan, folder, request.format)
     if outcome.interrupted:
         return INTERRUPTED
-    failed = any(r.status in FAILURES for r in outcome.records)
+    failed = any(r.failed for r in outcome.records)
     timed = any(r.status is Status.OK for r in outcome.records)
     return 1 if failed or not timed else 0
 

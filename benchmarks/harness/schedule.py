@@ -18,6 +18,7 @@ from benchmarks.harness.ceilings import measure_ceilings
 from benchmarks.harness.grouping import COPIES, fitting_groups
 from benchmarks.harness.handicap import handicaps
 from benchmarks.harness.process import WorkerFailed
+from benchmarks.harness.sweep import Sweep
 from benchmarks.plan import CellKey, Plan
 from benchmarks.records import Status
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from benchmarks.harness.state import Event, State
 
 _ORACLE_LIMIT_S = 600.0
-_NO_ORACLE = "the oracle failed"
 _FEWEST_TURNS = 4
 _LONGEST_S = 0.5
 """A cell whose turns take longer than this, in one process, gets fewer of them."""
@@ -47,6 +47,9 @@ class Scheduler:
         self._emit = emit
         self._random = random.Random(plan.seed)  # noqa: S311 - an order of turns, no secret
         self._order = 0
+        self._sweep = Sweep(plan, state)
+        self._oracle_s: dict[str, float] = {}
+        """What it took for each case, where it was asked in this session."""
         self._cases: dict[str, Case] = {}
         """Of the group that is being measured."""
         self._ready: dict[CellKey, float] = {}
@@ -57,7 +60,7 @@ class Scheduler:
         start = time.monotonic()
         try:
             for process in range(self._plan.processes):
-                cases = [c for c in self._plan.cases if (c.name, process) not in self._state.done]
+                cases = [c for c in self._plan.cases if (c.name, process) not in self._state.done and self._open(c)]
                 if cases:
                     self._pass(process, cases)
         finally:
@@ -66,10 +69,9 @@ class Scheduler:
     def _pass(self, process: int, cases: list[Case]) -> None:
         """Everything once, in fresh processes: part of the noise belongs to the process."""
         self._session.launch()
+        first, *longer = self._sweep.stages(cases)
         # The oracle computes while the frameworks import: nothing is being timed yet.
-        cases = [case for case in cases if self._has_room(case) and self._ask_oracle(case, 0)]
-        if process == self._plan.processes - 1:
-            cases = [case for case in cases if self._ask_oracle(case, 1)]
+        first = self._with_oracle(first, process)
         greetings = self._session.greetings()
         self._welcome(greetings)
         if process == 0:
@@ -79,6 +81,21 @@ class Scheduler:
                 self._plan, [f for f in self._plan.frameworks if f in self._session], self._session.folder
             ):
                 self._emit(event)
+        self._groups(first, process)
+        for stage in longer:
+            for cell, ends in self._sweep.ends_before(stage):
+                self._failed(cell, *ends)
+            self._groups(self._with_oracle(stage, process), process)
+
+    def _with_oracle(self, cases: list[Case], process: int) -> list[Case]:
+        """Those that the oracle has an answer to, in the last process to fresh inputs too."""
+        cases = [case for case in cases if self._has_room(case) and self._ask_oracle(case, 0)]
+        return [case for case in cases if process < self._plan.processes - 1 or self._ask_oracle(case, 1)]
+
+    def _open(self, case: Case) -> list[CellKey]:
+        return [cell for cell in self._plan.cells(case) if self._state.cells[cell].status is None]
+
+    def _groups(self, cases: list[Case], process: int) -> None:
         for group in fitting_groups(cases, self._held_bytes):
             self._group(group, process)
             for case in group:
@@ -122,7 +139,7 @@ class Scheduler:
         """Some cases in one process: prepare all their cells, let them take turns, check them again."""
         self._ready = {}
         self._cases = {case.name: case for case in cases}
-        cells = [cell for case in cases for cell in self._plan.cells(case) if self._state.cells[cell].status is None]
+        cells = [cell for case in cases for cell in self._open(case)]
         if process > 0:
             # The first call is on the clock in the first process only; here frameworks may prepare side by side.
             cells = self._side_by_side(cells, "prepare", self._preparation)
@@ -269,7 +286,12 @@ class Scheduler:
         file = self._file(case, extra)
         if file.exists():
             return True
-        if any(self._state.cells[cell].reason.startswith(_NO_ORACLE) for cell in self._plan.cells(case)):
+        if not self._open(case):  # its oracle failed, or a shorter case told how it would end
+            return case.name in self._state.cases
+        too_long = self._sweep.oracle_takes_too_long(case, self._oracle_s) if extra == 0 else None
+        if too_long is not None:
+            for cell in self._open(case):
+                self._failed(cell, Status.TIMEOUT, too_long)
             return False
         fields = {
             "case": case.to_dict(),
@@ -277,15 +299,17 @@ class Scheduler:
             "file": str(file),
             "only_expected": extra > 0,
         }
+        start = time.monotonic()
         try:
             answer = self._session.oracle(_ORACLE_LIMIT_S, **fields)
         except WorkerFailed as failure:
             answer = {"status": failure.status, "reason": failure.reason}
         if answer["status"] != Status.OK:
-            for cell in self._plan.cells(case):
-                self._failed(cell, answer["status"], f"{_NO_ORACLE}: {answer['reason']}")
+            for cell in self._open(case):
+                self._failed(cell, answer["status"], f"the oracle failed: {answer['reason']}")
             return False
         if extra == 0:
+            self._oracle_s[case.name] = time.monotonic() - start
             told = {k: v for k, v in answer.items() if k not in ("status", "reason")}
             self._emit({"event": "oracle", "case": case.name, **told})
         return True

@@ -78,8 +78,9 @@ def _paid(payback: Payback) -> str:
     if not told:
         return f"{who} never worth compiling here ({never} {_cases(never)})"
     span = f"{told[0]}" if told[0] == told[-1] else f"{told[0]} to {told[-1]}"
+    when = f"after {span} calls" if told[-1] else "from the first call on"
     others = f", never in {never}" if never else ""
-    return f"{who} worth compiling after {span} calls ({len(told)} {_cases(len(told))}{others})"
+    return f"{who} worth compiling {when} ({len(told)} {_cases(len(told))}{others})"
 
 
 def _cases(count: int) -> str:

@@ -132,7 +132,11 @@ def test_a_run_writes_its_folder_and_prints_its_table(tmp_path):
     assert len(samples) == 4
     assert sorted(int(s["order"]) for s in samples) == [0, 1, 2, 3]
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
-    assert environment["matmul_gflops"]["float32"]["numpy"] > 0
+    roof = environment["matmul_gflops"]["float32"]["numpy"], environment["stream_gb_per_s"]["numpy"]
+    for row in rows:
+        attainable = min(roof[0], int(row["flops"]) / int(row["moved_bytes"]) * roof[1])
+        assert float(row["peak_fraction"]) == pytest.approx(float(row["gflops"]) / attainable, rel=1e-6)
+    assert sum(line.startswith("limits, measured") for line in lines) == 1
 
 
 def test_a_finished_run_resumes_to_itself(tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET  # only writes here; nothing is parsed
 
 from benchmarks.insights import winners
-from benchmarks.records import FAILURES, Status, to_csv
+from benchmarks.records import Status, to_csv
 from benchmarks.reports.text import harmless, seconds, spread
 
 if TYPE_CHECKING:
@@ -55,16 +55,16 @@ def github(records: Sequence[Record]) -> str:
     """An error annotation for each cell that failed; nothing else."""
     lines = []
     for r in records:
-        if r.status in FAILURES:
+        if r.failed:
             message = harmless(r.reason).replace("%", "%25")
             lines.append(f"::error title={r.implementation} {r.status} on {r.case}::{message}")
     return "".join(line + "\n" for line in lines)
 
 
 def junit(records: Sequence[Record]) -> str:
-    """One test case per cell: failures fail, refusals are skipped."""
-    failures = sum(r.status in FAILURES for r in records)
-    skipped = sum(r.status in (Status.UNSUPPORTED, Status.NOT_INSTALLED) for r in records)
+    """One test case per cell: failures fail; refusals, and where a sweep ends, are skipped."""
+    failures = sum(r.failed for r in records)
+    skipped = sum(r.status is not Status.OK and not r.failed for r in records)
     suite = ET.Element(
         "testsuite", name="attnbench", tests=str(len(records)), failures=str(failures), skipped=str(skipped)
     )
@@ -72,7 +72,7 @@ def junit(records: Sequence[Record]) -> str:
         found = ET.SubElement(suite, "testcase", classname=r.implementation, name=f"{r.case} {r.device}")
         if r.median_s is not None:
             found.set("time", f"{r.median_s:.9f}")
-        elif r.status in FAILURES:
+        elif r.failed:
             ET.SubElement(found, "failure", message=harmless(r.reason), type=r.status)
         else:
             ET.SubElement(found, "skipped", message=harmless(r.reason))

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.insights import winners
-from benchmarks.records import FAILURES, Status
+from benchmarks.records import Status
 from benchmarks.reports.text import harmless, megabytes, seconds, shape_words, spread, three_digits
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def _untimed(cells: Sequence[Record]) -> list[Text]:
     """Cells with one and the same reason share a line."""
     lines = []
     untimed = [r for r in cells if r.status is not Status.OK]
-    for (status, reason), group in groupby(untimed, key=lambda r: (r.status, r.reason)):
+    for (status, reason, failed), group in groupby(untimed, key=lambda r: (r.status, r.reason, r.failed)):
         names = ", ".join(r.implementation for r in group)
-        style = "red" if status in FAILURES else "dim"
+        style = "red" if failed else "dim"
         lines.append(Text(f"   {names} {status}: {harmless(reason)}", style=style))
     return lines

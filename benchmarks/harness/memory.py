@@ -33,7 +33,7 @@ _FORGET_TOUCHED, _RESET_PEAK = "1", "5"
 """man 5 proc_pid_clear_refs; the second since Linux 4.0."""
 _STALE_BYTES = 2**21
 """How far the mark may stand above what is resident right after its reset; further, and the kernel did not reset it."""
-_CALLS, _ENOUGH_S = 3, 1.0
+_CALLS, _ENOUGH_S = 3, 0.1
 """The median of so many calls, or of those that fit so many seconds: when threads free memory is chance."""
 
 Rise = Callable[[], int | None]

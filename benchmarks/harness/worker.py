@@ -113,6 +113,8 @@ class Server:
         if self._name is not None:
             self._framework = registry.load(self._name)
         import_s = time.perf_counter() - start
+        # What a framework has imported stays: looking through it took each collection 0.1 s.
+        gc.freeze()
         plugged = [id for path in self._plugins for id in backends.load_plugin(path)]
         if self._framework is None:
             return {"import_s": import_s, "plugins": plugged}

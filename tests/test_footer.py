@@ -44,7 +44,7 @@ def test_growth_and_compiling():
     lines = printed(CASES, rows, State())
     assert lines[0] == "length-128 to length-8192"
     assert lines[2] == "torch/naive 2.00 1024-8192 -"
-    assert lines[-1] == ("torch/naive-compile beside torch/naive: worth compiling after 15 to 61036 calls (5 cases)")
+    assert lines[-1] == ("torch/naive-compile beside naive: worth compiling after 15 to 61036 calls (5 cases)")
 
 
 def test_compiling_that_never_pays():
@@ -55,13 +55,13 @@ def test_compiling_that_never_pays():
         record(case="a", implementation="jax/naive-jit", **slow),
         record(case="a", implementation="jax/naive", **fast),
     ]
-    assert printed([], rows, State()) == ["jax/naive-jit beside jax/naive: never worth compiling here (1 case)"]
+    assert printed([], rows, State()) == ["jax/naive-jit beside naive: never worth compiling here (1 case)"]
     rows += [
         record(case="b", implementation="jax/naive-jit", **fast),
         record(case="b", implementation="jax/naive", **slow),
     ]
     assert printed([], rows, State()) == [
-        "jax/naive-jit beside jax/naive: worth compiling from the first call on (1 case, never in 1)"
+        "jax/naive-jit beside naive: worth compiling from the first call on (1 case, never in 1)"
     ]
 
 

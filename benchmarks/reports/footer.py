@@ -74,7 +74,7 @@ def _compiling(records: Sequence[Record]) -> list[RenderableType]:
 def _paid(payback: Payback) -> str:
     told = sorted(calls for calls in payback.calls.values() if calls is not None)
     never = len(payback.calls) - len(told)
-    who = f"{payback.compiled} beside {payback.eager}:"
+    who = f"{payback.compiled} beside {payback.eager.partition('/')[2]}:"  # of the same framework
     if not told:
         return f"{who} never worth compiling here ({never} {_cases(never)})"
     span = f"{told[0]}" if told[0] == told[-1] else f"{told[0]} to {told[-1]}"

@@ -8,6 +8,7 @@ the kernel it names is the one that runs. The same decorator serves the built-in
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Mapping
@@ -80,6 +81,11 @@ class Asked:
         """Whether anything makes keys invisible."""
         given = self.mask is not None or self.causal is not None or self.kv_lengths is not None
         return given or self.window not in (None, (None, None))
+
+    def cut(self, part: Callable[[Any], Any]) -> Asked:
+        """The same of a part of the problem: mask and bias as `part` makes them, where they are given."""
+        mask, bias = (None if array is None else part(array) for array in (self.mask, self.bias))
+        return dataclasses.replace(self, mask=mask, bias=bias)
 
     def in_sight(self, t: Any, s: Any, offset: int) -> list[Any]:
         """What causal and window ask for query t to see key s, each an index or a whole axis; `offset` is S - T."""

@@ -6,7 +6,6 @@ instead of keeping it (M. Rabe and C. Staats, 2021, "Self-attention Does Not Nee
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import operator
 from typing import Any
@@ -47,13 +46,12 @@ def chunked(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
 
     def attend(start: Any, size: int) -> Array:
         """Some rows of queries."""
-        mask, bias = (_cut(array, start, size, 2) for array in (asked.mask, asked.bias))
-        here = dataclasses.replace(asked, mask=mask, bias=bias)
+        here = asked.cut(lambda array: _cut(array, start, size, 2))
         return _rows(_cut(query, start, size, 2), key, value, here, start, T)
 
     if rows == T:
         return attend(0, T)
-    attend_again = functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)(attend)
+    attend_again = jax.checkpoint(attend, static_argnums=1, prevent_cse=False)
     blocks = jax.lax.map(lambda start: attend_again(start, rows), jnp.arange(0, T - T % rows, rows))
     out = jnp.moveaxis(blocks, 0, 2).reshape(*query.shape[:2], T - T % rows, value.shape[3])
     if T % rows:  # the rest is a block of its own size: nothing is padded
@@ -73,8 +71,7 @@ def _rows(query: Array, key: Array, value: Array, asked: Asked, start: Any, T: i
     def step(first: Any, size: int, carry: Carry) -> Carry:
         """One block of keys: what was summed so far is rescaled to the new maximum."""
         highest, total, sums = carry
-        mask, bias = (_cut(array, first, size, 3) for array in (asked.mask, asked.bias))
-        here = dataclasses.replace(asked, mask=mask, bias=bias)
+        here = asked.cut(lambda array: _cut(array, first, size, 3))
         own = start + jnp.arange(t), first + jnp.arange(size)
         scores = scores_of(query, _cut(key, first, size, 2), here, *own, S - T)
         raised = jnp.maximum(highest, scores.max(axis=-1, keepdims=True))
@@ -106,4 +103,4 @@ def _rows(query: Array, key: Array, value: Array, asked: Asked, start: Any, T: i
 def _cut(array: Array, start: Any, size: int, axis: int) -> Array:
     from jax import lax
 
-    return array if array is None or array.shape[axis] == 1 else lax.dynamic_slice_in_dim(array, start, size, axis)
+    return array if array.shape[axis] == 1 else lax.dynamic_slice_in_dim(array, start, size, axis)

@@ -6,7 +6,6 @@ computed again under a tape of its own, and what it adds to the gradients of key
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +47,7 @@ def _chunked_backward(
     bias_has_rows = asked.bias is not None and asked.bias.shape[2] > 1
 
     def one(start: Any, size: int) -> Parts:
-        here = dataclasses.replace(asked, mask=_cut(asked.mask, start, size), bias=_cut(asked.bias, start, size))
+        here = asked.cut(lambda array: _cut(array, start, size))
         sources = [_cut(query, start, size), key, value] + ([] if here.bias is None else [here.bias])
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
@@ -76,7 +75,7 @@ def chunked(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tenso
     asked, T = Asked(**keywords), query.shape[2]
 
     def one(start: Any, size: int) -> Parts:
-        here = dataclasses.replace(asked, mask=_cut(asked.mask, start, size), bias=_cut(asked.bias, start, size))
+        here = asked.cut(lambda array: _cut(array, start, size))
         return [_attend(_cut(query, start, size), key, value, here, start, T)], []
 
     return _in_chunks(one, query, key.shape[2])[0][0]
@@ -117,11 +116,11 @@ def _joined(stacked: Tensor) -> Tensor:
     return tf.reshape(tf.transpose(stacked, (1, 2, 0, 3, 4)), (B, N, chunks * t, last))
 
 
-def _cut(array: Tensor | None, start: Any, size: int) -> Tensor | None:
+def _cut(array: Tensor, start: Any, size: int) -> Tensor:
     """Some rows; all where one stands for all."""
     import tensorflow as tf
 
-    if array is None or array.shape[2] == 1:
+    if array.shape[2] == 1:
         return array
     first, second, _, last = array.shape
     return tf.slice(array, (0, 0, start, 0), (first, second, size, last))
@@ -135,8 +134,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, asked: Asked, start: Any,
     first, last = _in_sight(asked, start, start + size - 1, T, S)
     if last is not None:
         key, value = key[:, :, first:last], value[:, :, first:last]
-        mask, bias = (a if a is None or a.shape[3] == 1 else a[:, :, :, first:last] for a in (asked.mask, asked.bias))
-        asked = dataclasses.replace(asked, mask=mask, bias=bias)
+        asked = asked.cut(lambda array: array if array.shape[3] == 1 else array[:, :, :, first:last])
     places = lambda: (tf.range(start, start + size), tf.range(first, S if last is None else last))  # noqa: E731
     return attend(query, key, value, asked, places, S - T)
 

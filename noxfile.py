@@ -34,7 +34,7 @@ ROOT = Path(__file__).parent
 VENV = ROOT / ".venv"
 PYTHON = str(VENV / "bin" / "python")
 STAMP = VENV / "attnbench-installed"
-EXTRAS = "tf_keras,jax,torch,onnxruntime"
+EXTRAS = "tf_keras,jax,torch,onnxruntime,parquet,cluster,numba"
 TORCH = "2.13.0"
 FRAMEWORKS = {
     "numpy": "numpy",

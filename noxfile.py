@@ -57,7 +57,8 @@ def _wanted() -> str:
 
 
 def _pip(session: nox.Session, *words: str, python: str = PYTHON, **options: object) -> object:
-    return session.run(python, "-m", "pip", "install", "--quiet", *words, external=True, **options)
+    # run_install: what `--install-only` leaves out would otherwise be stamped as installed.
+    return session.run_install(python, "-m", "pip", "install", "--quiet", *words, external=True, **options)
 
 
 def _install_torch(
@@ -70,13 +71,13 @@ def _install_torch(
     # A configured index or wheel folder may offer the CPU build under its local version; if not, uv knows where it is.
     quiet = {"success_codes": [0, 1], "silent": True}
     _pip(session, f"{wanted}+cpu", "-c", constraints, python=python, **quiet)
-    installed = session.run(
+    installed = session.run_install(
         python, "-c", "import importlib.metadata as m; print(m.version('torch'))", external=True, **quiet
     )
     if not str(installed).startswith(wanted.partition("==")[2] or "none"):
         _pip(session, "uv", python=python)
         words = ("pip", "install", "--python", python, "--torch-backend", "cpu", wanted)
-        session.run(python, "-m", "uv", *words, external=True)
+        session.run_install(python, "-m", "uv", *words, external=True)
 
 
 def _environment(session: nox.Session) -> None:

@@ -35,7 +35,10 @@ SAMPLE_COLUMNS = (
     "calls",
     "seconds",
     "canary_s",
+    "per_call_s",
 )
+LATER_SAMPLE_COLUMNS = ("per_call_s",)
+"""Files from before there were laps lack them: their blocks are told by seconds / calls."""
 DEFAULT_PARENT = Path("results") / "runs"
 
 
@@ -130,7 +133,8 @@ class RunFolder:
 
 
 def samples_csv(state: State, passes: Mapping[str, str]) -> str:
-    """Every block: which cell, which process, when in the order of turns, how many calls, how many seconds.
+    """Every block: which cell, which process, when in the order of turns, how many calls, how many seconds, how fast
+    the core was, and seconds per call of the middle lap.
 
     `passes`: case -> its pass.
     """
@@ -139,7 +143,7 @@ def samples_csv(state: State, passes: Mapping[str, str]) -> str:
     writer.writerow(SAMPLE_COLUMNS)
     for cell, known in state.cells.items():
         for process, blocks in sorted(known.blocks.items()):
-            for block, order, calls, seconds, canary_s in blocks:
+            for block, order, calls, *times in blocks:
                 place = (cell.case, cell.implementation, cell.device, passes[cell.case], process, block, order, calls)
-                writer.writerow([*place, f"{seconds:.9g}", f"{canary_s:.9g}"])
+                writer.writerow([*place, *(f"{value:.9g}" for value in times)])
     return out.getvalue()

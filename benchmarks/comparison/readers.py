@@ -42,7 +42,9 @@ def read_side(path: Path) -> Side:
     if samples is None:
         return Side(label=str(path), records=records, logs={}, environment=environment)
     speed = CoreSpeed(samples.slopes, samples.log_quiet)
-    return Side(label=str(path), records=records, logs=samples.logs, environment=environment, speed=speed)
+    return Side(
+        label=str(path), records=records, logs=samples.logs, environment=environment, speed=speed, laps=samples.laps
+    )
 
 
 def _environment(file: Path) -> dict[str, Any]:

@@ -234,7 +234,8 @@ class Scheduler:
                     continue
                 seconds = answer["seconds"]
                 place = {"process": process, "block": block, "order": self._order, "calls": calls, "seconds": seconds}
-                self._emit({"event": "block", **_name(cell), **place, "canary_s": answer["canary_s"]})
+                told = {name: answer[name] for name in ("per_call_s", "canary_s")}
+                self._emit({"event": "block", **_name(cell), **place, **told})
                 self._order += 1
 
     def _attempt(self, cell: CellKey, op: str, /, **fields: Any) -> Message | None:

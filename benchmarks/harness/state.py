@@ -20,8 +20,10 @@ class CellState:
     """None until it has failed or finished."""
     reason: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
-    blocks: dict[int, list[tuple[int, int, int, float, float]]] = field(default_factory=lambda: defaultdict(list))
-    """Process -> (block, order, calls, seconds, canary_s)."""
+    blocks: dict[int, list[tuple[int, int, int, float, float, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """Process -> (block, order, calls, seconds, canary_s, per_call_s)."""
 
 
 @dataclass(slots=True)
@@ -83,7 +85,9 @@ class State:
         cell.facts = {**event["facts"], **first}
 
     def _on_block(self, event: Event) -> None:
-        place = (event["block"], event["order"], event["calls"], event["seconds"], event["canary_s"])
+        seconds, calls = event["seconds"], event["calls"]
+        per_call_s = event.get("per_call_s", seconds / calls)  # journals from before blocks had laps
+        place = (event["block"], event["order"], calls, seconds, event["canary_s"], per_call_s)
         self.cells[key(event)].blocks[event["process"]].append(place)
         self.timed_s += event["seconds"]
 

@@ -58,7 +58,14 @@ def test_extra_work_is_calibrated_to_a_share(clock, share, unit_s, units):
 
 
 @pytest.mark.parametrize(
-    ("seen", "units"), [([0.05, 0.05], 50), ([0.08, 0.05], 31.25), ([0.1, 0.1], 12.5), ([0.0, 0.05], 100), ([None], 50)]
+    ("seen", "units"),
+    [
+        ([0.05, 0.05, 0.05], 50),
+        ([0.0625, 0.05, 0.05], 40),
+        ([0.1, 0.1, 0.05], 50 / 2.25),
+        ([0.0, 0.05, 0.05], 75),
+        ([None], 50),
+    ],
 )
 def test_extra_work_is_corrected_where_it_works(clock, monkeypatch, seen, units):
     """Laps that came out slower than asked get less work, others more, within bounds; long laps are taken at their word."""

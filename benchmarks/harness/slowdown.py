@@ -15,12 +15,13 @@ _NUMBERS = 2048
 """float64, in the smallest cache: about a microsecond to add to."""
 _BATCH_S = 0.002
 _BATCHES = 15
-_ROUNDS = 2
-_TRIAL_S = 0.05
-_LEAST_TRIALS = 4
+_ROUNDS = 3
+_TRIAL_S = 0.1
+_LEAST_TRIALS = 14
+_TURN = 7
 _ALTERED_FROM_S = 0.01
 """Laps longer than this take no notice of what a little work between them does to the caches."""
-_FARTHEST = 2.0
+_FARTHEST = 1.5
 """Of a correction: what is beyond was a disturbed trial."""
 
 
@@ -47,19 +48,22 @@ class ExtraWork:
             self.units_per_call *= min(_FARTHEST, max(1 / _FARTHEST, share / max(seen, share / _FARTHEST)))
 
     def _seen(self, call: Callable[[], object], lap: int) -> float | None:
-        """By which share laps take longer with the work than without; None where they are long."""
+        """By which share laps take longer with the work than without; None where they are long.
+
+        In turns of several laps: what the work does to the caches, the next lap pays.
+        """
         plain: list[float] = []
         slowed: list[float] = []
-        spent = 0.0
-        while spent < _TRIAL_S or len(plain) < _LEAST_TRIALS:
-            plain.append(_seconds(call, lap))
-            if plain[0] > _ALTERED_FROM_S:
-                return None
-            start = time.perf_counter()
-            _seconds(call, lap)
-            self(lap)
-            slowed.append(time.perf_counter() - start)
-            spent += plain[-1] + slowed[-1]
+        while sum(plain) + sum(slowed) < _TRIAL_S or len(plain) < _LEAST_TRIALS:
+            for _ in range(_TURN):
+                plain.append(_seconds(call, lap))
+                if plain[0] > _ALTERED_FROM_S:
+                    return None
+            for _ in range(_TURN):
+                start = time.perf_counter()
+                _seconds(call, lap)
+                self(lap)
+                slowed.append(time.perf_counter() - start)
         return statistics.median(slowed) / statistics.median(plain) - 1
 
     def _unit(self) -> None:

@@ -23,6 +23,7 @@ from benchmarks.plan import (
     check_installed,
     select_cases,
     select_implementations,
+    select_shard,
 )
 from benchmarks.records import Status
 from benchmarks.reports.footer import footer
@@ -59,6 +60,7 @@ class RunRequest:
     block_s: float
     time_limit_s: float
     seed: int
+    shard: str | None = None
 
 
 def run_suite(request: RunRequest) -> int:
@@ -110,7 +112,9 @@ def _plan(request: RunRequest) -> Plan:
     if request.own_case is not None and request.cases:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
     own = request.own_case
-    cases = in_pass(select_cases(request.suite, request.cases) if own is None else (own,), request.pass_)
+    if own is not None and request.shard is not None:
+        raise UsageError("--shard divides the cases of a suite and --shape gives one case: use one of them")
+    cases = in_pass((own,) if own is not None else _suite_cases(request), request.pass_)
     plugins, plugged = resolve_plugins(request.plugins)
     chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged, request.suite)
     check_installed(asked)
@@ -129,8 +133,13 @@ def _plan(request: RunRequest) -> Plan:
         blocks=request.blocks,
         block_s=request.block_s,
         seed=request.seed,
+        shard=request.shard or "",
         time_limit_s=request.time_limit_s,
     )
+
+
+def _suite_cases(request: RunRequest) -> tuple[Case, ...]:
+    return select_shard(select_cases(request.suite, request.cases), request.suite, request.shard)
 
 
 def _print(outcome: Outcome, plan: Plan, folder: RunFolder, format: Format) -> None:

@@ -49,6 +49,10 @@ class Plan:
     """Frameworks that were asked for by name: they must load."""
     cpus: tuple[int, ...] = ()
     """Those that the workers run on; none named: all."""
+    cluster: bool = False
+    """Whether its cases are handed to the machines of a cluster."""
+    cpus_asked: str = ""
+    """On a cluster: --cpus as it was asked, for each machine to resolve."""
     neutral: bool = False
     """Whether the workers' environment is cleared of the variables that steer; see benchmarks.harness.steering."""
     variables: tuple[tuple[str, str], ...] = ()

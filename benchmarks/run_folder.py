@@ -136,10 +136,22 @@ def samples_csv(state: State, passes: Mapping[str, str]) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(SAMPLE_COLUMNS)
-    for cell, known in state.cells.items():
-        for process, blocks in sorted(known.blocks.items()):
-            for block, order, calls, seconds, canary_s in blocks:
-                place = (cell.case, cell.implementation, cell.device, passes[cell.case], process, block, order, calls)
-                writer.writerow([*place, f"{seconds:.9g}", f"{canary_s:.9g}"])
+    several = len(state.machines) > 1
+    writer.writerow([*SAMPLE_COLUMNS, *(["machine"] if several else [])])
+    for machine, own in (state.machines or {"": state}).items():
+        last = [machine] if several else []
+        for cell, known in own.cells.items():
+            for process, blocks in sorted(known.blocks.items()):
+                for block, order, calls, seconds, canary_s in blocks:
+                    place = (
+                        cell.case,
+                        cell.implementation,
+                        cell.device,
+                        passes[cell.case],
+                        process,
+                        block,
+                        order,
+                        calls,
+                    )
+                    writer.writerow([*place, f"{seconds:.9g}", f"{canary_s:.9g}", *last])
     return out.getvalue()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.errors import UsageError
-from benchmarks.harness.environment import fingerprint
+from benchmarks.harness.environment import fingerprint, machine_id
 from benchmarks.harness.schedule import Scheduler
 from benchmarks.harness.session import Session, greet, usual_workers
 from benchmarks.harness.state import Event, State
@@ -65,7 +65,7 @@ def measure(
         except KeyboardInterrupt:
             interrupted = True
     folder.write_environment(_environment(plan, state))
-    records = to_records(plan, state, folder.run_id, noise_floor)
+    records = to_records(plan, state, folder.run_id, noise_floor, machine_id())
     folder.write_results(records, state)
     folder.close()
     return Outcome(records, state, interrupted)

@@ -35,8 +35,10 @@ class Block:
 NOT_REACHED = "the run was interrupted before this cell was measured"
 
 
-def to_records(plan: Plan, state: State, run_id: str, noise_floor: float | None = None) -> list[Record]:
-    """One record per cell of the plan, in its order. `noise_floor`: of this machine, by its audit."""
+def to_records(
+    plan: Plan, state: State, run_id: str, noise_floor: float | None = None, machine: str = ""
+) -> list[Record]:
+    """One record per cell of the plan, in its order. `noise_floor`: of the machine that is named, by its audit."""
     naive = {i.framework: i.id for i in registry.implementations().values() if i.naive}
     timed = timed_blocks(state, one_core=len(plan.cpus) == 1)
     records = []
@@ -49,7 +51,7 @@ def to_records(plan: Plan, state: State, run_id: str, noise_floor: float | None 
                 row["speedup"] = base / row["median_s"]
             if "median_s" in row:
                 row["noise_floor"] = noise_floor
-            records.append(Record(**row))
+            records.append(Record(**row, machine=machine))
     return records
 
 

@@ -140,10 +140,14 @@ def samples_csv(state: State, passes: Mapping[str, str]) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(SAMPLE_COLUMNS)
-    for cell, known in state.cells.items():
-        for process, blocks in sorted(known.blocks.items()):
-            for block, order, calls, *times in blocks:
-                place = (cell.case, cell.implementation, cell.device, passes[cell.case], process, block, order, calls)
-                writer.writerow([*place, *(f"{value:.9g}" for value in times)])
+    several = len(state.machines) > 1
+    writer.writerow([*SAMPLE_COLUMNS, *(["machine"] if several else [])])
+    for machine, own in (state.machines or {"": state}).items():
+        last = [machine] if several else []
+        for cell, known in own.cells.items():
+            which = (cell.case, cell.implementation, cell.device, passes[cell.case])
+            for process, blocks in sorted(known.blocks.items()):
+                for block, order, calls, *times in blocks:
+                    told = (f"{value:.9g}" for value in times)
+                    writer.writerow([*which, process, block, order, calls, *told, *last])
     return out.getvalue()

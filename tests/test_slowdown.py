@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from benchmarks.cli.options import resolve_cpus
 from benchmarks.errors import UsageError
 from benchmarks.harness import cell as cells
 from benchmarks.harness import slowdown
 from benchmarks.harness.cell import Cell, time_calls, time_laps
+from benchmarks.harness.cpus import resolve_cpus
 from benchmarks.harness.process import Worker, WorkerFailed, WorkerSpec
 from benchmarks.harness.session import Session, usual_workers
 from benchmarks.harness.slowdown import ExtraWork

@@ -69,6 +69,15 @@ def run(
     plugin: o.Plugin = None,
     out: o.Out = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the unfinished run in this folder.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="Only this part of the cases, as in 2/5; `merge` joins what was measured apart.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Hand the cases to the machines of a Dask cluster at this address; local: to one started here."
+        ),
+    ] = None,
     format: o.OutputFormat = o.Format.TABLE,
     quiet: o.Quiet = False,
     shape: o.ShapeText = None,
@@ -104,7 +113,7 @@ def run(
         suite=suite, cases=case or [], own_case=own, pass_=pass_, implementations=implementation or [],
         frameworks=framework or [], device=device, plugins=plugin, out=out, resume=resume, format=format, quiet=quiet,
         cpus=cpus, threads=threads, env=env, processes=processes, blocks=blocks, block_s=block_ms / 1000,
-        time_limit_s=time_limit, seed=seed,
+        time_limit_s=time_limit, seed=seed, shard=shard, cluster=cluster,
     )  # fmt: skip
     raise typer.Exit(run_suite(request))
 

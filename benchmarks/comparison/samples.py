@@ -18,7 +18,7 @@ from benchmarks.records import Status
 from benchmarks.run_folder import LATER_SAMPLE_COLUMNS, SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import pandas as pd
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _TEXTS = ("case", "implementation", "device", "pass")
 _TIMES = ("seconds", "canary_s")
 _COUNTS = ("process", "block", "order", "calls")
+_MACHINE = "machine"
 _AGREEMENT = 1e-3
 """How far the median of the blocks may be from the one in summary.csv: rounding, and no more."""
 
@@ -46,23 +47,50 @@ class Samples:
     """Whether a block is told by its middle lap; else by seconds / calls."""
 
 
-def parse_samples(text: str, where: str, records: Mapping[Key, Record], *, one_core: bool) -> Samples:
-    """Read the blocks; on one core each at the core speed of the run's quiet moments.
+def parse_samples(
+    text: str, where: str, machines: Mapping[str, Mapping[Key, Record]], one_core: Collection[str]
+) -> dict[str, Samples]:
+    """Read the blocks of each machine; on one core each at the core speed of the run's quiet moments.
 
     UnreadableResults for blocks that cannot be, that belong to no cell, or that are not those of the summary.
+
+    Args:
+        machines: as summaries.parse_summary gives them.
+        one_core: those of them whose workers had one CPU.
+
     """
     frame = _frame(text, where)
+    if len(machines) == 1:
+        ((machine, records),) = machines.items()
+        return {machine: _samples(frame, where, records, one_core=machine in one_core)}
+    if _MACHINE not in frame:
+        raise UnreadableResults(
+            f"{where} lacks the column {_MACHINE}, and its summary.csv is of {len(machines)} machines"
+        )
+    parts = {str(name): part for name, part in frame.groupby(_MACHINE, sort=False)}
+    for name, part in parts.items():
+        if name not in machines:
+            raise UnreadableResults(f"{where}, line {part.index[0] + 2}: machine {name} is not in summary.csv")
+    nothing = frame.iloc[:0]
+    return {
+        machine: _samples(parts.get(machine, nothing), where, records, one_core=machine in one_core)
+        for machine, records in machines.items()
+    }
+
+
+def _samples(frame: pd.DataFrame, where: str, records: Mapping[Key, Record], *, one_core: bool) -> Samples:
+    """Of one machine; the frame's index tells the lines."""
     cell, keys = _cells(frame)
     for place, key in enumerate(keys):
         if key not in records:
-            line = int(np.argmax(cell == place)) + 2
+            line = frame.index[int(np.argmax(cell == place))] + 2
             raise UnreadableResults(f"{where}, line {line}: {' '.join(key)} is not in summary.csv")
     frame = frame.assign(cell=cell)
     twice = frame.duplicated(["cell", "process", "block"])
     if twice.any():
         line = int(np.argmax(twice.to_numpy()))
         raise UnreadableResults(
-            f"{where}, line {line + 2}: block {frame['block'].iloc[line]} of its process is here twice"
+            f"{where}, line {frame.index[line] + 2}: block {frame['block'].iloc[line]} of its process is here twice"
         )
     laps = "per_call_s" in frame
     if not laps:
@@ -93,7 +121,11 @@ def _frame(text: str, where: str) -> pd.DataFrame:
     if missing := [c for c in SAMPLE_COLUMNS if c not in header and c not in LATER_SAMPLE_COLUMNS]:
         raise UnreadableResults(f"{where} lacks the column {missing[0]}")
     times = _times(header)
-    types = {**dict.fromkeys(_TEXTS, "str"), **dict.fromkeys(_COUNTS, "int64"), **dict.fromkeys(times, "float64")}
+    types = {
+        **dict.fromkeys((*_TEXTS, _MACHINE), "str"),
+        **dict.fromkeys(_COUNTS, "int64"),
+        **dict.fromkeys(times, "float64"),
+    }
     try:
         # A case may be called NA or 01: texts stay texts.
         frame = pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False, na_values=[])

@@ -43,6 +43,12 @@ class State:
     call_overhead_s: dict[str, float] = field(default_factory=dict)
     """framework -> what an empty call costs in the timed loop."""
     """Framework -> the best rate at which it reads memory."""
+    machines: dict[str, State] = field(default_factory=dict)
+    """In a run on a cluster: what each machine has measured. What stands above is then empty."""
+    conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Machine -> what it was and had when it was first met."""
+    environments: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    """Machine -> the environment.json of each part that it measured."""
     handicaps: list[dict[str, Any]] = field(default_factory=list)
     wall_s: float = 0.0
     timed_s: float = 0.0
@@ -97,6 +103,16 @@ class State:
 
     def _on_case(self, event: Event) -> None:
         self.done.add((event["case"], event["process"]))
+
+    def _on_machine(self, event: Event) -> None:
+        self.conditions[event["machine"]] = event["conditions"]
+
+    def _on_part(self, event: Event) -> None:
+        own = self.machines.setdefault(event["machine"], State())
+        for inner in event["events"]:
+            own.apply(inner)
+        if event["environment"]:
+            self.environments[event["machine"]].append(event["environment"])
 
     def _on_end(self, event: Event) -> None:
         self.wall_s += event["wall_s"]

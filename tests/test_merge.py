@@ -206,7 +206,7 @@ def test_blocks_that_belong_to_no_cell_are_refused_and_nothing_stays(tmp_path):
     """A samples.csv that is not the summary's ends the merge, and no half-written folder is left."""
     a, b = write_run(tmp_path / "a"), write_run(tmp_path / "b", change=renamed("more"))
     with (b / "samples.csv").open("a") as file:
-        file.write("ghost,numpy/naive,cpu,forward,0,0,0,10,0.1,1e-06\n")
+        file.write("ghost,numpy/naive,cpu,forward,0,0,0,10,0.1,1e-06,0.01\n")
     with pytest.raises(UnreadableResults, match="ghost numpy/naive cpu forward is not in summary"):
         join(tmp_path / "joined", a, b)
     assert not (tmp_path / "joined").exists()

@@ -60,15 +60,15 @@ def test_extra_work_is_calibrated_to_a_share(clock, share, unit_s, units):
 @pytest.mark.parametrize(
     ("seen", "units"),
     [
-        ([0.05, 0.05, 0.05], 50),
-        ([0.0625, 0.05, 0.05], 40),
-        ([0.1, 0.1, 0.05], 50 / 2.25),
-        ([0.0, 0.05, 0.05], 75),
+        ([0.05, 0.05, 0.05, 0.05], 50),
+        ([0.08, 0.05, 0.05, 0.05], 20),
+        ([0.0, 0.06, 0.05, 0.05], 95),
+        ([0.2, 0.0, 0.05, 0.05], 25),
         ([None], 50),
     ],
 )
 def test_extra_work_is_corrected_where_it_works(clock, monkeypatch, seen, units):
-    """Laps that came out slower than asked get less work, others more, within bounds; long laps are taken at their word."""
+    """Laps that came out slower than asked get less work, others more, each look counting less; long laps stay as they are."""
     told = iter(seen)
     monkeypatch.setattr(ExtraWork, "_seen", lambda self, call, lap: next(told))
     assert ExtraWork(call, 0.05).units_per_call == pytest.approx(units)

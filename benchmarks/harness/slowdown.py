@@ -15,14 +15,12 @@ _NUMBERS = 2048
 """float64, in the smallest cache: about a microsecond to add to."""
 _BATCH_S = 0.002
 _BATCHES = 15
-_ROUNDS = 3
+_ROUNDS = 4
 _TRIAL_S = 0.1
 _LEAST_TRIALS = 14
 _TURN = 7
 _ALTERED_FROM_S = 0.01
 """Laps longer than this take no notice of what a little work between them does to the caches."""
-_FARTHEST = 1.5
-"""Of a correction: what is beyond was a disturbed trial."""
 
 
 class ExtraWork:
@@ -41,11 +39,15 @@ class ExtraWork:
         calls, units = _count(call), _count(self._unit)
         ratios = [_seconds(call, calls) / calls / (_seconds(self._unit, units) / units) for _ in range(_BATCHES)]
         self.units_per_call = share * statistics.median(ratios)
-        for _ in range(_ROUNDS if share else 0):
+        unit = (
+            share / self.units_per_call if self.units_per_call else 0.0
+        )  # the share of a call that a unit takes alone
+        for number in range(1, _ROUNDS + 1 if share else 1):
             seen = self._seen(call, lap)
             if seen is None:
                 break
-            self.units_per_call *= min(_FARTHEST, max(1 / _FARTHEST, share / max(seen, share / _FARTHEST)))
+            # Added, and less each time (H. Robbins, S. Monro, 1951): a quotient of noisy times is too large on average.
+            self.units_per_call = max(0.0, self.units_per_call + (share - seen) / unit / number)
 
     def _seen(self, call: Callable[[], object], lap: int) -> float | None:
         """By which share laps take longer with the work than without; None where they are long.

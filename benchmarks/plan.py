@@ -64,6 +64,8 @@ class Plan:
     seed: int = 0
     time_limit_s: float = 180.0
     """For each step of a cell: prepare (with compiling), block, recheck."""
+    memory_limit_bytes: int | None = None
+    """Of each worker process; None: what the machine has, less a reserve."""
 
     @property
     def frameworks(self) -> tuple[str, ...]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import suites
-from benchmarks.cli.options import Format, in_pass, resolve_cpus, resolve_environment, resolve_plugins
+from benchmarks.cli.options import (
+    Format,
+    in_pass,
+    parse_bytes,
+    resolve_cpus,
+    resolve_environment,
+    resolve_plugins,
+)
 from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
+from benchmarks.files import write_atomically
 from benchmarks.harness.environment import threads_of_quota
 from benchmarks.harness.state import State
 from benchmarks.harness.steering import thread_variables
@@ -58,20 +65,20 @@ class RunRequest:
     blocks: int
     block_s: float
     time_limit_s: float
+    memory_limit: str | None
     seed: int
+    given: tuple[str, ...] = ()
+    """The options that were typed, by their long names."""
+
+
+_OF_A_RESUME = ("resume", "format", "quiet", "suite")
+"""Options that may stand beside --resume; the suite has to be the same."""
 
 
 def run_suite(request: RunRequest) -> int:
     """Do it, print it; the exit status."""
     if request.resume is not None:
-        if request.env:
-            raise UsageError(
-                "--env belongs to the run's beginning; --resume goes on in the same environment, leave it out"
-            )
-        folder = RunFolder(request.resume)
-        plan, state = folder.load()
-        check_resumable(folder, plan)
-        folder.open()
+        folder, plan, state = _resume(request, request.resume)
     else:
         plan, state = _plan(request), State()
         folder = RunFolder.create(request.out or DEFAULT_PARENT / new_run_id(plan.suite), plan)
@@ -79,8 +86,8 @@ def run_suite(request: RunRequest) -> int:
         with RunProgress(plan, quiet=request.quiet) as progress:
             outcome = measure(plan, folder, state, progress.show, _noise_floor(plan, folder))
     except UsageError:
+        folder.close()
         if request.resume is None:
-            folder.close()
             remove_if_empty(folder.path)
         raise
     _print(outcome, plan, folder, request.format)
@@ -91,13 +98,32 @@ def run_suite(request: RunRequest) -> int:
     return 1 if failed or not timed else 0
 
 
+def _resume(request: RunRequest, path: Path) -> tuple[RunFolder, Plan, State]:
+    """What was begun. UsageError for options that belong to the beginning, and for other conditions than it had."""
+    for name in request.given:
+        if name not in _OF_A_RESUME:
+            raise UsageError(
+                f"--{name} belongs to the run's beginning; --resume goes on as it was begun, leave it out, or start anew"
+            )
+    folder, plan, state = RunFolder.resume(path)
+    try:
+        check_resumable(folder, plan, request.suite if "suite" in request.given else plan.suite)
+    except BaseException:
+        folder.close()
+        raise
+    return folder, plan, state
+
+
 def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:
     """What an audit of this machine has learned, where there was one; kept beside the run, where `compare` looks for it."""
     file = noise_of_machine(plan.cpus)
     if not file.is_file():
         return None
     noise = read_noise(file)
-    shutil.copy(file, folder.path / NOISE)
+    try:
+        write_atomically(folder.path / NOISE, file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot write {folder.path / NOISE}: {error.strerror or error}") from None
     return noise.floor
 
 
@@ -130,6 +156,7 @@ def _plan(request: RunRequest) -> Plan:
         block_s=request.block_s,
         seed=request.seed,
         time_limit_s=request.time_limit_s,
+        memory_limit_bytes=None if request.memory_limit is None else parse_bytes(request.memory_limit),
     )
 
 

@@ -1,13 +1,38 @@
-"""Ctrl-C: what was measured is written, nothing is left behind, and the run can go on."""
+"""Ctrl-C: the block is finished, what was measured is written, nothing is left behind, and the run can go on."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
+import time
 
 import psutil
+import pytest
 
+from benchmarks.harness.interrupts import Patience
 from tests.processes import attnbench, started
+
+SLOW = """
+import pathlib, time
+import numpy as np
+from backends import implementation
+from backends.reference import attention as right
+
+told = pathlib.Path({told!r})
+calls = []
+
+
+@implementation("numpy/slow")
+def _(query, key, value, **rest):
+    calls.append(1)
+    with told.open("a") as file:
+        file.write("begin\\n")
+    time.sleep({wait_s} if len(calls) > {quick} else 0)
+    with told.open("a") as file:
+        file.write("end\\n")
+    return right(query, key, value, **rest).astype(query.dtype)
+"""
 
 
 def test_ctrl_c_writes_what_there_is_and_the_run_goes_on(tmp_path):
@@ -35,3 +60,76 @@ def test_ctrl_c_writes_what_there_is_and_the_run_goes_on(tmp_path):
     rows = json.loads(again.stdout)
     assert [r["status"] for r in rows] == ["ok"] * 4
     assert all(r["blocks"] >= 2 for r in rows)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_the_first_ctrl_c_finishes_the_block_and_the_second_does_not(tmp_path, twice):
+    """Once: the call that was running ends, and its block is in the journal. Twice: the run ends with the call in its middle."""
+    told, plugin = tmp_path / "told", tmp_path / "slow.py"
+    quick = 20  # those of checking and of estimating
+    plugin.write_text(SLOW.format(told=str(told), wait_s=1000 if twice else 2, quick=quick))
+    case = ("--case", "tiny-self", "--implementation", "numpy/slow", "--plugin", str(plugin), "--blocks", "400")
+    with started(
+        "run", "--suite", "smoke", *case, "--block-ms", "0.1", "--quiet", "--out", str(tmp_path / "run")
+    ) as run:
+        deadline = time.monotonic() + 120
+        while not told.exists() or told.read_text().count("begin") <= quick:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        before = (tmp_path / "run" / "journal.jsonl").read_text().count('"event": "block"')
+        run.send_signal(signal.SIGINT)
+        if twice:
+            time.sleep(1)
+            assert run.poll() is None
+            run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    lines = told.read_text().split()
+    assert lines.count("begin") - lines.count("end") == (1 if twice else 0)
+    after = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
+    assert sum(event["event"] == "block" for event in after) == before + (0 if twice else 1)
+    assert (tmp_path / "run" / "summary.csv").stat().st_size > 0
+
+
+def interrupt():
+    """Ctrl-C, now."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def heeded():
+    """Whoever runs the tests in the background has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
+def test_patience_waits_once():
+    """Deferred to the end of the outermost, raised at once outside and the second time; then all is as before."""
+    done = []
+    with Patience() as patience:
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        with pytest.raises(KeyboardInterrupt), patience.unbroken():
+            with patience.unbroken():
+                interrupt()
+                done.append("inner")
+            done.append("outer")
+        with pytest.raises(KeyboardInterrupt), patience.unbroken():
+            interrupt()
+            done.append("once")
+            interrupt()
+            done.append("never")
+    assert done == ["inner", "outer", "once"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_stays_ignored_where_it_was():
+    """A job in the background is none of the terminal's business."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Patience() as patience, patience.unbroken():
+            interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)

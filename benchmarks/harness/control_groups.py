@@ -56,16 +56,32 @@ def _limited(root: Path) -> tuple[tuple[Path, int], ...]:
     return tuple(group for group in groups("memory", root) if _free(*group) is not None)
 
 
-def _free(group: Path, version: int) -> float | None:
-    names = ("memory.max", "memory.current") if version == 2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+def memory_limit_bytes(root: Path = ROOT) -> int | None:
+    """The least that any of the groups may hold; None where none sets a limit."""
+    found = [most for group in groups("memory", root) if (most := _most(*group)) is not None]
+    return min(found, default=None)
+
+
+def _most(group: Path, version: int) -> int | None:
     try:
-        most, used = ((group / name).read_text(encoding="utf-8").strip() for name in names)
-        if most == "max" or int(most) >= _NO_LIMIT:
-            return None
+        most = (group / ("memory.max" if version == 2 else "memory.limit_in_bytes")).read_text(encoding="utf-8").strip()
+        return None if most == "max" or int(most) >= _NO_LIMIT else int(most)
+    except (OSError, ValueError):
+        return None
+
+
+def _free(group: Path, version: int) -> float | None:
+    most = _most(group, version)
+    if most is None:
+        return None
+    try:
+        used = int(
+            (group / ("memory.current" if version == 2 else "memory.usage_in_bytes")).read_text(encoding="utf-8")
+        )
         lines = (group / "memory.stat").read_text(encoding="utf-8").splitlines()
         stat = dict(line.split() for line in lines)
         # File pages that nobody has used for a while are given up first.
-        return int(most) - int(used) + int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
+        return most - used + int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
     except (OSError, ValueError):
         return None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.harness.room import free_bytes
+from benchmarks.harness.room import free_bytes, usable_bytes
 
 LOOK_S = 0.1
 LOG_BYTES = 1 << 26
@@ -57,10 +57,8 @@ class Guard:
 
 @functools.cache
 def reserve_bytes() -> float:
-    """What has to be left of the machine's memory."""
-    with contextlib.suppress(OSError, ValueError, psutil.Error):
-        return max(_LEAST_RESERVE_BYTES, _RESERVE * psutil.virtual_memory().total)
-    return _LEAST_RESERVE_BYTES
+    """What has to be left of the memory of the machine, or of the control group that holds this process."""
+    return max(_LEAST_RESERVE_BYTES, _RESERVE * (usable_bytes() or 0))
 
 
 def _gb(size: float) -> str:

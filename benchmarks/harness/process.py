@@ -35,10 +35,12 @@ HALF_LIMIT_S = 10
 class WorkerFailed(Exception):
     """A worker died, hung or answered garbage. It has been ended; `status` and the message make the row."""
 
-    def __init__(self, status: Status, reason: str) -> None:
+    def __init__(self, status: Status, reason: str, *, idle: bool = False) -> None:
+        """`idle`: it was gone, or spoke unasked, before it was asked: not what it was asked for is to blame."""
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.idle = idle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +115,11 @@ class Worker:
         self.thaw()
         self._op = op
         try:
-            if self.connection.poll():
-                raise self._failed(Status.CRASHED, "worker answered without being asked")
+            if self.connection.poll() and self.alive:
+                raise self._failed(Status.CRASHED, "worker answered without being asked", idle=True)
             protocol.send(self.connection, {"op": op, **fields})
         except OSError:
-            raise self._gone() from None
+            raise self._gone(idle=True) from None
 
     def receive(self, limit_s: float, *, waited_s: float = 0.0) -> protocol.Message:
         """The answer to the request that was sent. Raises WorkerFailed, and the worker is gone then.
@@ -183,11 +185,11 @@ class Worker:
             return False
         return True
 
-    def _failed(self, status: Status, reason: str) -> WorkerFailed:
+    def _failed(self, status: Status, reason: str, *, idle: bool = False) -> WorkerFailed:
         self.stop()
-        return WorkerFailed(status, reason)
+        return WorkerFailed(status, reason, idle=idle)
 
-    def _gone(self) -> WorkerFailed:
+    def _gone(self, *, idle: bool = False) -> WorkerFailed:
         """How the process ended, and the last thing it said."""
         status, how = Status.CRASHED, "worker closed its connection, or wrote into it what is no message"
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -196,7 +198,7 @@ class Worker:
             if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
                 status, how = Status.OUT_OF_MEMORY, "the kernel ended the worker: memory ran out"
         last = self.last_words()
-        return self._failed(status, f"{how}; it said: {last}" if last else how)
+        return self._failed(status, f"{how}; it said: {last}" if last else how, idle=idle)
 
     def last_words(self) -> str:
         """The last line of the log that says something."""

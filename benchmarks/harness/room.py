@@ -216,3 +216,14 @@ def free_bytes(root: Path = control_groups.ROOT) -> float:
             machine = float(psutil.virtual_memory().available)
     grouped = control_groups.free_bytes(root)
     return machine if grouped is None else min(machine, grouped)
+
+
+def usable_bytes() -> int | None:
+    """What there is for all processes together, of the machine or of the control groups; None where nobody tells."""
+    limits = [control_groups.memory_limit_bytes()]
+    with contextlib.suppress(ModuleNotFoundError):
+        import psutil
+
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            limits.append(int(psutil.virtual_memory().total))
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -114,20 +114,7 @@ class Scheduler:
                 raise UsageError(greeting.reason)
             if before and before["version"] != greeting.version and greeting.status is Status.OK:
                 raise UsageError(f"the run began with {before['version']}, here is {greeting.version}; start a new run")
-            self._emit(
-                {
-                    "event": "greeting",
-                    "framework": greeting.framework,
-                    "status": greeting.status,
-                    "reason": greeting.reason,
-                    "version": greeting.version,
-                    "devices": list(greeting.devices),
-                    "settings": dict(greeting.settings),
-                    "variables": dict(greeting.variables),
-                    "own_variables": dict(greeting.own_variables),
-                    "import_s": greeting.import_s,
-                }
-            )
+            self._emit(greeting.to_event())
         present = [g for g in greetings.values() if g.status is Status.OK]
         for greeting in present:
             found = dict(greeting.settings).get("threads", "")
@@ -246,7 +233,7 @@ class Scheduler:
         slowed = {"slowdown": self._plan.slowdown} if self._plan.slowdown else {}
         with self._unbroken():
             answer = self._ask(cell, "block", calls=calls, **slowed)
-            if not isinstance(answer, WorkerFailed) and answer["status"] == Status.OK:
+            if isinstance(answer, dict) and answer["status"] == Status.OK:
                 place = {"process": process, "block": block, "order": self._order, "calls": calls}
                 told = {"seconds": answer["seconds"], "canary_s": answer["canary_s"]}
                 self._emit({"event": "block", **_name(cell), **place, **told})
@@ -254,23 +241,36 @@ class Scheduler:
                 return
         self._ended(cell, "block", answer)
 
-    def _ask(self, cell: CellKey, op: str, /, **fields: Any) -> Message | WorkerFailed:
-        try:
-            return self._session.ask(cell.framework, op, self._plan.time_limit_s, cell=str(cell), **fields)
-        except WorkerFailed as failure:
-            return failure
+    def _ask(self, cell: CellKey, op: str, /, **fields: Any) -> Message | WorkerFailed | None:
+        """A worker's answer or how it failed; None where the cell has ended in between. One that was gone before it was
+        asked, as the kernel ends idle workers first when memory runs out, is started anew and asked once more.
+        """
+        for is_again in (False, True):
+            try:
+                return self._session.ask(cell.framework, op, self._plan.time_limit_s, cell=str(cell), **fields)
+            except WorkerFailed as failure:
+                if is_again or not failure.idle:
+                    return failure
+                self._revive(cell.framework)
+                if cell.framework not in self._session:
+                    return failure if op == "prepare" else None
+                if op != "prepare" and cell not in self._ready:
+                    return None
+        return None
 
     def _attempt(self, cell: CellKey, op: str, /, **fields: Any) -> Message | None:
         """Ask a cell's worker; the answer, or None where the cell has ended."""
         answer = self._ask(cell, op, **fields)
-        if not isinstance(answer, WorkerFailed) and answer["status"] == Status.OK:
+        if isinstance(answer, dict) and answer["status"] == Status.OK:
             return answer
         self._ended(cell, op, answer)
         return None
 
-    def _ended(self, cell: CellKey, op: str, how: Message | WorkerFailed) -> None:
-        """A failure becomes the cell's row and, if the worker is gone, its other cells move on."""
+    def _ended(self, cell: CellKey, op: str, how: Message | WorkerFailed | None) -> None:
+        """A failure becomes the cell's row and, if the worker is gone, its other cells move on. None: it has its row."""
         self._ready.pop(cell, None)
+        if how is None:
+            return
         if isinstance(how, WorkerFailed):
             self._failed(cell, how.status, f"in {op}: {how.reason}")
             self._revive(cell.framework)

@@ -44,6 +44,21 @@ class Greeting:
     own_variables: tuple[tuple[str, str], ...] = ()
     """Those that the framework or a plug-in set while it was imported."""
 
+    def to_event(self) -> dict[str, Any]:
+        """For the journal; greet is the inverse."""
+        return {
+            "event": "greeting",
+            "framework": self.framework,
+            "status": self.status,
+            "reason": self.reason,
+            "version": self.version,
+            "devices": list(self.devices),
+            "settings": dict(self.settings),
+            "variables": dict(self.variables),
+            "own_variables": dict(self.own_variables),
+            "import_s": self.import_s,
+        }
+
 
 def usual_workers(
     frameworks: Iterable[str],

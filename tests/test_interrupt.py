@@ -64,7 +64,7 @@ def test_ctrl_c_writes_what_there_is_and_the_run_goes_on(tmp_path):
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_the_first_ctrl_c_finishes_the_block_and_the_second_does_not(tmp_path, twice):
-    """Once: the call that was running ends, and its block is in the journal. Twice: the run ends with the call in its middle."""
+    """Once: the call that was running ends, and its block is in the journal. Twice: the run ends in the middle of the call."""
     told, plugin = tmp_path / "told", tmp_path / "slow.py"
     quick = 20  # those of checking and of estimating
     plugin.write_text(SLOW.format(told=str(told), wait_s=1000 if twice else 2, quick=quick))
@@ -108,19 +108,28 @@ def heeded():
 def test_patience_waits_once():
     """Deferred to the end of the outermost, raised at once outside and the second time; then all is as before."""
     done = []
-    with Patience() as patience:
-        with pytest.raises(KeyboardInterrupt):
-            interrupt()
-        with pytest.raises(KeyboardInterrupt), patience.unbroken():
+
+    def nested(patience):
+        with patience.unbroken():
             with patience.unbroken():
                 interrupt()
                 done.append("inner")
             done.append("outer")
-        with pytest.raises(KeyboardInterrupt), patience.unbroken():
+        done.append("never")
+
+    def twice(patience):
+        with patience.unbroken():
             interrupt()
             done.append("once")
             interrupt()
             done.append("never")
+
+    with Patience() as patience:
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        for what in (nested, twice):
+            with pytest.raises(KeyboardInterrupt):
+                what(patience)
     assert done == ["inner", "outer", "once"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

@@ -108,7 +108,7 @@ def test_options_belong_to_the_beginning(tmp_path):
 
 
 def test_a_run_has_one_writer_and_any_readers(tmp_path):
-    """Another process may not go on with it, told by number; who reads is served; a changed plug-in ends it; then it goes on."""
+    """Another process is refused, with the number of the first; readers are not. Killed, it goes on with its plug-in."""
     plugin, path = tmp_path / "mine.py", tmp_path / "run"
     code = "from backends import implementation\nfrom backends.reference import attention as right\n\n\n"
     code += '@implementation("numpy/mine")\ndef _(query, key, value, **rest):\n'

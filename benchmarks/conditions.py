@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.plugins import ENTRY_POINTS
+from benchmarks.harness.process import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +29,6 @@ _WORDS = {
 """What has to be equal, in the order in which it is told, and what it is called in a sentence."""
 _SAME_MEMORY = 0.02
 """The kernel keeps a little more or less for itself at each start."""
-_ROOT = Path(__file__).resolve().parents[1]
 _CODE = {
     "backends": ("backends/**/*.py",),
     "harness": ("benchmarks/harness/**/*.py",),
@@ -40,7 +40,7 @@ _CODE = {
 def conditions(plan: Plan) -> dict[str, dict[str, str]]:
     """CONDITIONS -> part or plug-in -> its hash."""
     code = {
-        part: _hash(sorted(file for pattern in patterns for file in _ROOT.glob(pattern)))
+        part: _hash(sorted(file for pattern in patterns for file in ROOT.glob(pattern)))
         for part, patterns in _CODE.items()
     }
     return {"code": code, "plugins": {plugin: _plugin(plugin) for _, plugin in plan.plugins}}

@@ -248,6 +248,5 @@ def test_a_small_machine_does_not_suffer(tmp_path, group, pause_s, neighbour_byt
     assert {id: row["status"] for id, row in rows.items()} == {
         "numpy/naive": "ok", "numpy/blocked": "ok", "numpy/grows": "out_of_memory",
     }  # fmt: skip
-    print(rows["numpy/grows"]["reason"])
     assert re.search("ended before the machine runs out|memory ran out|needs about", rows["numpy/grows"]["reason"])
     shutil.rmtree(tmp_path / "run")

@@ -52,7 +52,7 @@ def test_code_and_plugins_are_told_by_their_content(tmp_path, monkeypatch):
         (root / name).parent.mkdir(parents=True)
         (root / name).write_text("1")
     plugin.write_text("1")
-    monkeypatch.setattr(conditions, "_ROOT", root)
+    monkeypatch.setattr(conditions, "ROOT", root)
     plan = Plan(suite="x", cases=(), implementations=(), plugins=(("numpy", str(plugin)),))
     before = conditions.conditions(plan)
     (root / "benchmarks/reports/d.py").write_text("2")

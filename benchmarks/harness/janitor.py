@@ -2,7 +2,7 @@
 does nothing but wait for that.
 
 The kernel's death signal, which workers ask for (worker.die_with_parent), comes too late for one that has not asked yet, and
-is Linux's. This file is run by itself, with the standard library alone, so that it is there in some ten milliseconds.
+is Linux's. This file is run by itself, with the standard library alone, so that it is there in some forty milliseconds.
 """
 
 from __future__ import annotations

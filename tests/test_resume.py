@@ -95,6 +95,7 @@ def test_a_mistake_takes_away_nothing_that_was_measured(tmp_path):
 
 def test_options_belong_to_the_beginning(tmp_path):
     """Passed over in silence, they would be a lie about what was measured."""
+    RunFolder.create(tmp_path / "run", PLAN).close()
     for words in (
         ["--threads", "2"],
         ["--cpus", "1"],
@@ -102,7 +103,7 @@ def test_options_belong_to_the_beginning(tmp_path):
         ["--blocks", "12"],
         ["--memory-limit", "1GB"],
     ):
-        result = attnbench("run", "--resume", tmp_path, *words)
+        result = attnbench("run", "--resume", tmp_path / "run", *words)
         assert result.returncode == 2
         assert result.stderr.startswith(f"attnbench: {words[0]} belongs to the run's beginning"), result.stderr
 

@@ -100,18 +100,21 @@ def run_suite(request: RunRequest) -> int:
 
 def _resume(request: RunRequest, path: Path) -> tuple[RunFolder, Plan, State]:
     """What was begun. UsageError for options that belong to the beginning, and for other conditions than it had."""
-    for name in request.given:
-        if name not in _OF_A_RESUME:
-            raise UsageError(
-                f"--{name} belongs to the run's beginning; --resume goes on as it was begun, leave it out, or start anew"
-            )
     folder, plan, state = RunFolder.resume(path)
     try:
+        _insist_on_none(set(request.given) - set(_OF_A_RESUME))
         check_resumable(folder, plan, request.suite if "suite" in request.given else plan.suite)
     except BaseException:
         folder.close()
         raise
     return folder, plan, state
+
+
+def _insist_on_none(options: set[str]) -> None:
+    for name in sorted(options):
+        raise UsageError(
+            f"--{name} belongs to the run's beginning; --resume goes on as it was begun, leave it out, or start anew"
+        )
 
 
 def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:

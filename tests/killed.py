@@ -85,12 +85,10 @@ def ours(temporary: Path) -> list[psutil.Process]:
 
 
 def shared_memory() -> set[str]:
-    """What Python, or we, could leave in shared memory; browsers and others on this machine use it too."""
+    """What Python could leave there; browsers and others on this machine use it too. Our own files are in `temporary`."""
     place = Path("/dev/shm")
     return (
-        {path.name for path in place.iterdir() if path.name.startswith(("psm_", "sem.", "attnbench"))}
-        if place.is_dir()
-        else set()
+        {path.name for path in place.iterdir() if path.name.startswith(("psm_", "sem."))} if place.is_dir() else set()
     )
 
 

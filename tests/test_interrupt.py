@@ -13,24 +13,21 @@ import pytest
 from benchmarks.harness.interrupts import Patience
 from tests.processes import attnbench, started
 
-SLOW = """
+WAITS = """
 import pathlib, time
-import numpy as np
 from backends import implementation
 from backends.reference import attention as right
 
-told = pathlib.Path({told!r})
-calls = []
+place = pathlib.Path({place!r})
 
 
-@implementation("numpy/slow")
+@implementation("numpy/waits")
 def _(query, key, value, **rest):
-    calls.append(1)
-    with told.open("a") as file:
-        file.write("begin\\n")
-    time.sleep({wait_s} if len(calls) > {quick} else 0)
-    with told.open("a") as file:
-        file.write("end\\n")
+    if (place / "wait").exists():
+        (place / "waiting").touch()
+        while not (place / "go").exists():
+            time.sleep(0.01)
+        (place / "gone").touch()
     return right(query, key, value, **rest).astype(query.dtype)
 """
 
@@ -65,29 +62,34 @@ def test_ctrl_c_writes_what_there_is_and_the_run_goes_on(tmp_path):
 @pytest.mark.parametrize("twice", [False, True])
 def test_the_first_ctrl_c_finishes_the_block_and_the_second_does_not(tmp_path, twice):
     """Once: the call that was running ends, and its block is in the journal. Twice: the run ends in the middle of the call."""
-    told, plugin = tmp_path / "told", tmp_path / "slow.py"
-    quick = 20  # those of checking and of estimating
-    plugin.write_text(SLOW.format(told=str(told), wait_s=1000 if twice else 2, quick=quick))
-    case = ("--case", "tiny-self", "--implementation", "numpy/slow", "--plugin", str(plugin), "--blocks", "400")
+    plugin, journal = tmp_path / "waits.py", tmp_path / "run" / "journal.jsonl"
+    plugin.write_text(WAITS.format(place=str(tmp_path)))
+    case = ("--case", "tiny-self", "--implementation", "numpy/waits", "--plugin", str(plugin), "--blocks", "40000")
+
+    def blocks():
+        return journal.read_text().count('"event": "block"') if journal.exists() else 0
+
+    def wait_until(reached):
+        deadline = time.monotonic() + 120
+        while not reached():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
     with started(
         "run", "--suite", "smoke", *case, "--block-ms", "0.1", "--quiet", "--out", str(tmp_path / "run")
     ) as run:
-        deadline = time.monotonic() + 120
-        while not told.exists() or told.read_text().count("begin") <= quick:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        before = (tmp_path / "run" / "journal.jsonl").read_text().count('"event": "block"')
+        wait_until(lambda: blocks() > 0)
+        (tmp_path / "wait").touch()
+        wait_until((tmp_path / "waiting").exists)
+        before = blocks()
         run.send_signal(signal.SIGINT)
-        if twice:
-            time.sleep(1)
-            assert run.poll() is None
-            run.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert run.poll() is None
+        run.send_signal(signal.SIGINT) if twice else (tmp_path / "go").touch()
         _, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
-    lines = told.read_text().split()
-    assert lines.count("begin") - lines.count("end") == (1 if twice else 0)
-    after = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
-    assert sum(event["event"] == "block" for event in after) == before + (0 if twice else 1)
+    assert (tmp_path / "gone").exists() == (not twice)
+    assert blocks() == before + (0 if twice else 1)
     assert (tmp_path / "run" / "summary.csv").stat().st_size > 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.killed import BLOCKS, ours, start, trial
 
-TRIALS = int(os.environ.get("ATTNBENCH_KILLS", "6"))
+TRIALS = int(os.environ.get("ATTNBENCH_KILLS", "4"))
 """`nox -s soak` asks for 50."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="environments of processes are read from /proc")

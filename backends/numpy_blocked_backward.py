@@ -45,7 +45,7 @@ def backward(walk: Walk, upstream: Array) -> tuple[Array, Array, Array, Array | 
 
 
 def _head(walk: Walk, b: int, k: int, upstream: Array, to: _Gradients) -> None:
-    for rows in walk.row_tiles():
+    for rows in walk.row_tiles(in_pieces=False):
         _rows(walk, b, k, rows, upstream, to)
 
 
@@ -62,13 +62,12 @@ def _rows(walk: Walk, b: int, k: int, rows: slice, upstream: Array, to: _Gradien
     carried = (d * walk.flat(walk.out, b, ks, rows)[0]).sum(axis=1, keepdims=True)
     scaled = q * wide.type(walk.scale / log_base)
     of_query = np.zeros_like(q)
-    inside = walk.inside(b, rows)
     for keys in walk.key_tiles(b, rows, numpy_blocked.KEYS):
         key, value = (_visible(a[b, k, keys]) for a in (walk.key, walk.value))
         scores = scaled @ key.T
         grid = scores.reshape(walk.group, -1, scores.shape[1])
         slope = walk.adjust(grid, b, heads, rows, keys, with_slope=True)
-        limits = walk.limits(b, heads, rows, keys, inside, weights=calm)
+        limits = walk.limits(b, heads, rows, keys, weights=calm)
         scores -= log
         if not calm:
             hide(grid, limits)

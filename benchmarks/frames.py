@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.errors import UnreadableResults
 from benchmarks.records import COLUMNS, Status, read
-from benchmarks.run_folder import SAMPLE_COLUMNS
+from benchmarks.run_folder import LATER_SAMPLE_COLUMNS, SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ def load(run: str | Path) -> pd.DataFrame:
 
 
 def load_samples(run: str | Path) -> pd.DataFrame:
-    """The timed blocks of a run folder, with `per_call_s` added. Raises UnreadableResults."""
+    """The timed blocks of a run folder, with `per_call_s` added where it is not there. Raises UnreadableResults."""
     import pandas as pd
 
     file = Path(run) / "samples.csv"
@@ -35,6 +35,6 @@ def load_samples(run: str | Path) -> pd.DataFrame:
         frame = pd.read_csv(file)
     except (OSError, ValueError) as error:
         raise UnreadableResults(f"{file} cannot be read: {error}") from None
-    if missing := [column for column in SAMPLE_COLUMNS if column not in frame]:
+    if missing := [c for c in SAMPLE_COLUMNS if c not in frame and c not in LATER_SAMPLE_COLUMNS]:
         raise UnreadableResults(f"{file} lacks the column {missing[0]}")
-    return frame.assign(per_call_s=frame["seconds"] / frame["calls"])
+    return frame if "per_call_s" in frame else frame.assign(per_call_s=frame["seconds"] / frame["calls"])

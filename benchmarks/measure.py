@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.conditions import CONDITIONS, conditions, difference
 from benchmarks.errors import UnreadableResults, UsageError
-from benchmarks.harness.environment import fingerprint
+from benchmarks.harness.environment import fingerprint, machine_id
 from benchmarks.harness.interrupts import Patience
 from benchmarks.harness.schedule import Scheduler
 from benchmarks.harness.session import Session, greet, usual_workers
@@ -87,7 +87,7 @@ def measure(
         try:
             with patience.unbroken():
                 stack.close()
-                records = to_records(plan, state, folder.run_id, noise_floor)
+                records = to_records(plan, state, folder.run_id, noise_floor, machine_id())
                 folder.write_environment(_environment(plan, folder, state))
                 folder.write_results(records, state)
                 folder.close()
@@ -136,7 +136,7 @@ def remove_if_empty(path: Path) -> None:
 
     def look(event: Event) -> None:
         nonlocal measured
-        measured |= event.get("event") in ("block", "turns")
+        measured |= event.get("event") in ("block", "turns", "part")
 
     with contextlib.suppress(OSError, UnreadableResults):
         read_journal(path / JOURNAL, look)

@@ -49,6 +49,10 @@ class Plan:
     """Frameworks that were asked for by name: they must load."""
     cpus: tuple[int, ...] = ()
     """Those that the workers run on; none named: all."""
+    cluster: bool = False
+    """Whether its cases are handed to the machines of a cluster."""
+    cpus_asked: str = ""
+    """On a cluster: --cpus as it was asked, for each machine to resolve."""
     neutral: bool = False
     """Whether the workers' environment is cleared of the variables that steer; see benchmarks.harness.steering."""
     variables: tuple[tuple[str, str], ...] = ()
@@ -62,6 +66,8 @@ class Plan:
     slowdown: float = 0.0
     """Share of a call's time that is added to every call, by `audit`."""
     seed: int = 0
+    shard: str = ""
+    """Which part of the suite these cases are, as in 2/5; empty: not divided."""
     time_limit_s: float = 180.0
     """For each step of a cell: prepare (with compiling), block, recheck."""
     memory_limit_bytes: int | None = None
@@ -105,6 +111,28 @@ def select_cases(suite: str, patterns: Sequence[str]) -> tuple[Case, ...]:
                 f"no case of suite {suite!r} matches {pattern!r}; there are: {', '.join(c.name for c in cases)}"
             )
     return tuple(c for c in cases if any(fnmatchcase(c.name, p) for p in patterns))
+
+
+def select_shard(cases: Sequence[Case], suite: str, shard: str | None) -> tuple[Case, ...]:
+    """Those of the cases that belong to a shard such as 2/5: every fifth of the suite, from its second on.
+
+    By the place in the whole suite: what is filtered out moves no other case to another shard. UsageError for text that is
+    no shard, and for a shard that none of the cases is in.
+    """
+    if shard is None:
+        return tuple(cases)
+    number, slash, of = shard.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number[:9]) <= int(of[:9])):
+        raise UsageError(f"--shard {shard!r}, expected NUMBER/OF, from 1/5 to 5/5")
+    place = {case.name: place for place, case in enumerate(suites.load(suite))}
+    chosen = tuple(case for case in cases if place[case.name] % int(of) == int(number) - 1)
+    if not chosen:
+        others = sorted({place[case.name] % int(of) + 1 for case in cases})
+        raise UsageError(
+            f"--shard {shard} has none of the {len(cases)} chosen cases of suite {suite!r}; "
+            f"they are in {', '.join(f'{n}/{of}' for n in others[:8])}"
+        )
+    return chosen
 
 
 def select_implementations(

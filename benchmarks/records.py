@@ -121,6 +121,8 @@ class Record:
     """Of one call, for the visible pairs: see work."""
     moved_bytes: int | None = None
     """Of one call, each array once: see work."""
+    machine: str = ""
+    """What it was measured on, as harness.environment.machine_id names it; empty in files from before it was recorded."""
 
     def __post_init__(self) -> None:
         timed = self.median_s is not None
@@ -140,7 +142,7 @@ class Record:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What identifies a cell within a run."""
+        """What identifies a cell among those of its machine."""
         return (self.case, self.implementation, self.device, self.pass_)
 
 
@@ -150,6 +152,14 @@ def _column(name: str) -> str:
 
 COLUMNS = tuple(_column(f.name) for f in dataclasses.fields(Record))
 _REQUIRED = frozenset(_column(f.name) for f in dataclasses.fields(Record) if f.default is dataclasses.MISSING)
+
+
+def by_machine(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Machine -> its records, both in the order in which they come. Times of two machines are never held together."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.machine, []).append(record)
+    return found
 
 
 def describe(case: Case) -> dict[str, Any]:

@@ -26,7 +26,8 @@ class Block:
     """One timed block."""
 
     calls: int
-    seconds: float
+    per_call_s: float
+    """Of the middle lap, as the clock gave it."""
     quiet_per_call_s: float
     """At the core speed of the run's quiet moments."""
 
@@ -34,8 +35,10 @@ class Block:
 NOT_REACHED = "the run was interrupted before this cell was measured"
 
 
-def to_records(plan: Plan, state: State, run_id: str, noise_floor: float | None = None) -> list[Record]:
-    """One record per cell of the plan, in its order. `noise_floor`: of this machine, by its audit."""
+def to_records(
+    plan: Plan, state: State, run_id: str, noise_floor: float | None = None, machine: str = ""
+) -> list[Record]:
+    """One record per cell of the plan, in its order. `noise_floor`: of the machine that is named, by its audit."""
     naive = {i.framework: i.id for i in registry.implementations().values() if i.naive}
     timed = timed_blocks(state, one_core=len(plan.cpus) == 1)
     records = []
@@ -48,7 +51,7 @@ def to_records(plan: Plan, state: State, run_id: str, noise_floor: float | None 
                 row["speedup"] = base / row["median_s"]
             if "median_s" in row:
                 row["noise_floor"] = noise_floor
-            records.append(Record(**row))
+            records.append(Record(**row, machine=machine))
     return records
 
 
@@ -59,10 +62,10 @@ def timed_blocks(state: State, *, one_core: bool) -> dict[CellKey, dict[int, lis
     """
     cells = [cell for cell, known in state.cells.items() if any(known.blocks.values())]
     flat = [
-        (cell, process, calls, seconds, canary_s)
+        (cell, process, calls, canary_s, per_call_s)
         for cell in cells
         for process, places in state.cells[cell].blocks.items()
-        for _, _, calls, seconds, canary_s in places
+        for _, _, calls, _, canary_s, per_call_s in places
     ]
     if not flat:
         return {}
@@ -71,15 +74,15 @@ def timed_blocks(state: State, *, one_core: bool) -> dict[CellKey, dict[int, lis
     of_cell = np.array([number[cell] for cell, *_ in flat])
     of_process = np.array([place.setdefault((cell, process), len(place)) for cell, process, *_ in flat])
     framework = np.array([cell.framework for cell, *_ in flat])
-    log_time = np.log([seconds / calls for _, _, calls, seconds, _ in flat])
-    log_canary = np.log([canary_s for *_, canary_s in flat])
+    log_time = np.log([per_call_s for *_, per_call_s in flat])
+    log_canary = np.log([canary_s for *_, canary_s, _ in flat])
     for name in np.unique(framework):
         log_canary[framework == name] -= np.quantile(log_canary[framework == name], QUIET)
     quiet = at_speed(of_cell, of_process, log_time, log_canary, 0.0) if one_core else log_time
     adjusted = np.exp(quiet)
     found: dict[CellKey, dict[int, list[Block]]] = defaultdict(lambda: defaultdict(list))
-    for (cell, process, calls, seconds, _), per_call_s in zip(flat, adjusted, strict=True):
-        found[cell][process].append(Block(calls, seconds, float(per_call_s)))
+    for (cell, process, calls, _, per_call_s), quiet_s in zip(flat, adjusted, strict=True):
+        found[cell][process].append(Block(calls, per_call_s, float(quiet_s)))
     return found
 
 
@@ -110,7 +113,7 @@ def _row(
 
 
 def _measured(case: Case, known: CellState, blocks: dict[int, list[Block]], state: State) -> dict[str, Any]:
-    summary = summarise({p: [(b.calls, b.calls * b.quiet_per_call_s) for b in own] for p, own in blocks.items()})
+    summary = summarise({p: [(b.calls, b.quiet_per_call_s) for b in own] for p, own in blocks.items()})
     work, facts = state.cases[case.name], known.facts
     gflops = work["flops"] / summary.median_s / 1e9
     reachable = attainable_gflops(work["flops"], work["bytes"], case.dtype, state.matmul_gflops, state.gb_per_s)
@@ -124,7 +127,7 @@ def _measured(case: Case, known: CellState, blocks: dict[int, list[Block]], stat
         "samples": summary.samples,
         "blocks": summary.blocks,
         "processes": summary.processes,
-        "median_raw_s": statistics.median(b.seconds / b.calls for own in blocks.values() for b in own),
+        "median_raw_s": statistics.median(b.per_call_s for own in blocks.values() for b in own),
         "first_call_s": facts["first_call_s"],
         "gflops": gflops,
         "gflops_conventional": work["flops_conventional"] / summary.median_s / 1e9,

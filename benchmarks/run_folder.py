@@ -37,7 +37,10 @@ SAMPLE_COLUMNS = (
     "calls",
     "seconds",
     "canary_s",
+    "per_call_s",
 )
+LATER_SAMPLE_COLUMNS = ("per_call_s",)
+"""Files from before there were laps lack them: their blocks are told by seconds / calls."""
 DEFAULT_PARENT = Path("results") / "runs"
 
 
@@ -154,16 +157,21 @@ class RunFolder:
 
 
 def samples_csv(state: State, passes: Mapping[str, str]) -> str:
-    """Every block: which cell, which process, when in the order of turns, how many calls, how many seconds.
+    """Every block: which cell, which process, when in the order of turns, how many calls, how many seconds, how fast
+    the core was, and seconds per call of the middle lap.
 
     `passes`: case -> its pass.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(SAMPLE_COLUMNS)
-    for cell, known in state.cells.items():
-        for process, blocks in sorted(known.blocks.items()):
-            for block, order, calls, seconds, canary_s in blocks:
-                place = (cell.case, cell.implementation, cell.device, passes[cell.case], process, block, order, calls)
-                writer.writerow([*place, f"{seconds:.9g}", f"{canary_s:.9g}"])
+    several = len(state.machines) > 1
+    writer.writerow([*SAMPLE_COLUMNS, *(["machine"] if several else [])])
+    for machine, own in (state.machines or {"": state}).items():
+        last = [machine] if several else []
+        for cell, known in own.cells.items():
+            which = (cell.case, cell.implementation, cell.device, passes[cell.case])
+            for process, blocks in sorted(known.blocks.items()):
+                for block, order, calls, *times in blocks:
+                    told = (f"{value:.9g}" for value in times)
+                    writer.writerow([*which, process, block, order, calls, *told, *last])
     return out.getvalue()

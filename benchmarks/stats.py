@@ -29,16 +29,14 @@ class Summary:
 
 
 def summarise(blocks: Mapping[int, Sequence[tuple[int, float]]]) -> Summary:
-    """Summarise blocks (calls, seconds) by process.
+    """Summarise blocks (calls, seconds per call) by process.
 
     The median is taken over the blocks of each process, then the geometric mean over the processes: where processes differ,
     as they do by memory layout, the median of all blocks jumps from one to the other. The interval is a hierarchical
     percentile bootstrap of it: processes are drawn, then blocks within each. With the two or three processes of a run it is
     a lower bound on the uncertainty between processes; `ab` restarts more often.
     """
-    per_call = [
-        np.array([seconds / calls for calls, seconds in of_process]) for of_process in blocks.values() if of_process
-    ]
+    per_call = [np.array([per_call_s for _, per_call_s in of_process]) for of_process in blocks.values() if of_process]
     pooled = np.concatenate(per_call)
     low, high = _interval(per_call)
     return Summary(

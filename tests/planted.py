@@ -92,9 +92,21 @@ def noisy(rng, *, cells=20, processes=3, noise=0.01, slower=None, label="run"):
 
 
 def write_run(
-    folder, *, seed=0, cells=4, processes=3, blocks=4, noise=0.002, slower=None, environment=None, change=None
+    folder,
+    *,
+    seed=0,
+    cells=4,
+    processes=3,
+    blocks=4,
+    noise=0.002,
+    slower=None,
+    environment=None,
+    change=None,
+    laps=True,
 ):
-    """A run folder. `change`: called with each Record, gives the one that is written. Returns the folder."""
+    """A run folder. `change`: called with each Record, gives the one that is written. `laps`: whether blocks tell their
+    middle lap, and a block's seconds are then twice as many. Returns the folder.
+    """
     rng = np.random.default_rng(seed)
     records, lines = [], []
     for number in range(cells):
@@ -111,10 +123,14 @@ def write_run(
         records.append(made)
         place = (made.case, made.implementation, made.device, made.pass_)
         lines += [
-            (*place, p, b, b, 10, f"{seconds[p, b]:.9g}", "1e-06") for p in range(processes) for b in range(blocks)
+            (*place, p, b, b, 10, f"{seconds[p, b] * (1 + laps):.9g}", "1e-06", f"{seconds[p, b] / 10:.9g}")[
+                : 10 + laps
+            ]
+            for p in range(processes)
+            for b in range(blocks)
         ]
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([SAMPLE_COLUMNS, *lines])
+    csv.writer(out, lineterminator="\n").writerows([SAMPLE_COLUMNS[: 10 + laps], *lines])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.csv").write_text(to_csv(records), encoding="utf-8")
     (folder / "samples.csv").write_text(out.getvalue(), encoding="utf-8")

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from benchmarks.cli.options import resolve_cpus
 from benchmarks.errors import UsageError
 from benchmarks.harness import cell as cells
 from benchmarks.harness import slowdown
-from benchmarks.harness.cell import Cell, time_calls
+from benchmarks.harness.cell import Cell, time_calls, time_laps
+from benchmarks.harness.cpus import resolve_cpus
 from benchmarks.harness.process import Worker, WorkerFailed, WorkerSpec
 from benchmarks.harness.session import Session, usual_workers
 from benchmarks.harness.slowdown import ExtraWork
@@ -40,6 +40,7 @@ def clock(monkeypatch):
 
     monkeypatch.setattr(slowdown, "_seconds", seconds)
     monkeypatch.setattr(ExtraWork, "_unit", unit)
+    monkeypatch.setattr(ExtraWork, "_seen", lambda self, call, lap: None)
     return found
 
 
@@ -54,6 +55,46 @@ def test_extra_work_is_calibrated_to_a_share(clock, share, unit_s, units):
     for _ in range(3):
         work()
     assert clock.units == 3 * units
+
+
+@pytest.mark.parametrize(
+    ("seen", "units"),
+    [
+        ([0.05, 0.05, 0.05], 50),
+        ([0.0625, 0.05, 0.05], 40),
+        ([0.1, 0.1, 0.05], 50 / 2.25),
+        ([0.0, 0.05, 0.05], 75),
+        ([None], 50),
+    ],
+)
+def test_extra_work_is_corrected_where_it_works(clock, monkeypatch, seen, units):
+    """Laps that came out slower than asked get less work, others more, within bounds; long laps are taken at their word."""
+    told = iter(seen)
+    monkeypatch.setattr(ExtraWork, "_seen", lambda self, call, lap: next(told))
+    assert ExtraWork(call, 0.05).units_per_call == pytest.approx(units)
+
+
+def test_extra_work_costs_more_between_calls_than_alone(monkeypatch):
+    """Units that take three times as long right after a call are seen to, and a third of them is enough."""
+    now = [0.0]
+    after_call = [False]
+
+    def spend(self=None):
+        now[0] += (3e-6 if after_call[0] else 1e-6) if self is not None else 1e-3
+        after_call[0] = self is None or after_call[0]
+
+    def seconds(function, times):
+        if function is not spend:
+            after_call[0] = False  # a batch of units alone
+        start = now[0]
+        for _ in range(times):
+            function()
+        return now[0] - start
+
+    monkeypatch.setattr(slowdown, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(slowdown, "_seconds", seconds)
+    monkeypatch.setattr(ExtraWork, "_unit", spend)
+    assert ExtraWork(spend, 0.06, 2).units_per_call == pytest.approx(20, rel=0.05)
 
 
 @pytest.mark.parametrize(("per_call", "calls", "units"), [(0.25, 16, 4), (2.5, 4, 10), (0.25, 3, 0)])
@@ -108,14 +149,27 @@ def made_up_cell():
     return made, happened
 
 
-@pytest.mark.parametrize("calls", [1, 4, 9])
-def test_a_slowed_block_works_once_for_all_its_calls(calls):
-    """The work comes after the timed calls and their barriers, for as many as were timed."""
+@pytest.mark.parametrize(
+    ("calls", "per_call_s", "laps"),
+    [(1, 1e-3, [1]), (3, 1e-3, [1, 1, 1]), (9, 4e-5, [3, 3, 3]), (11, 4e-5, [3, 3, 5]), (4, 1e-6, [4])],
+)
+def test_a_slowed_block_works_after_each_lap(calls, per_call_s, laps):
+    """The work comes after the calls of a lap and their barriers, for as many as were timed; short calls share a lap."""
     made, happened = made_up_cell()
+    made.per_call_s = per_call_s
     made.slowed = (0.1, happened.append)
-    assert made.block(calls, 0.1) > 0
+    assert min(made.block(calls, 0.1)) > 0
     warm = ["call", "barrier"] if calls >= 5 else []
-    assert happened == ["in", *warm, *["call", "barrier"] * calls, calls, "out"]
+    assert happened == ["in", *warm, *(word for lap in laps for word in [*["call", "barrier"] * lap, lap]), "out"]
+
+
+def test_the_middle_lap_is_told(monkeypatch):
+    """One lap that a neighbour made ten times as long counts in the seconds, and not in those per call."""
+    ticks = iter([0, 200, 400, 2400, 2600, 3000])
+    monkeypatch.setattr(cells, "time", SimpleNamespace(perf_counter_ns=lambda: next(ticks)))
+    seconds, per_call_s = time_laps(lambda: None, lambda _: None, [2, 2, 2, 2, 4])
+    assert seconds == pytest.approx(3000e-9)
+    assert per_call_s == pytest.approx(100e-9)
 
 
 def test_a_usual_block_does_nothing_else():
@@ -131,7 +185,7 @@ def test_a_slowdown_is_calibrated_once_for_each_share(monkeypatch):
     made, happened = made_up_cell()
     shares = []
 
-    def calibrated(call, share):
+    def calibrated(call, share, lap):
         shares.append(share)
         call()
         return lambda _: None

@@ -28,6 +28,7 @@ def test_numpy_blocked_with_small_tiles(
     monkeypatch.setattr(numpy_blocked, "_has_fast_exp2", lambda: threads == 1)
     monkeypatch.setattr(numpy_blocked, "_SKINNY", 4)
     monkeypatch.setattr(numpy_blocked, "_PIECE", 3)
+    monkeypatch.setattr(numpy_blocked, "_STEP", 2)
 
     @settings(max_examples=25)
     @given(problems(dtypes=numpy_backend.DTYPES, longest=20))
@@ -38,7 +39,17 @@ def test_numpy_blocked_with_small_tiles(
     holds()
 
 
-@pytest.mark.parametrize("asked", [{}, {"T": 1}, {"causal": "top_left"}, {"kv_lengths": (700, 1100)}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"T": 1},
+        {"causal": "top_left"},
+        {"causal": "bottom_right", "K": 2, "window": (700, None)},
+        {"causal": "top_left", "K": 2, "T": 1600, "S": 1600},
+        {"kv_lengths": (700, 1100)},
+    ],
+)
 def test_numpy_blocked_across_its_own_tiles(asked: dict[str, Any]) -> None:
     """The same with the tiles that it really has."""
     problem = make_problem(**{"T": 600, "S": 1100, "N": 2, "K": 1, "dtype": "float32", **asked})

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cli.options import Format, in_pass, resolve_cpus, resolve_environment, resolve_plugins
+from benchmarks.cli.options import Format, in_pass, resolve_environment, resolve_plugins
 from benchmarks.cli.verdict_output import check_suffixes, print_comparison, save_comparison
 from benchmarks.comparison.thresholds import asked_thresholds
 from benchmarks.comparison.verdicts import Exit
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
+from benchmarks.harness.cpus import resolve_cpus
 from benchmarks.harness.steering import worker_variables
 from benchmarks.live.checkout import checkout, plugin_in, repository_of
 from benchmarks.live.measure import measure

@@ -70,6 +70,15 @@ def run(
     plugin: o.Plugin = None,
     out: o.Out = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the unfinished run in this folder.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="Only this part of the cases, as in 2/5; `merge` joins what was measured apart.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Hand the cases to the machines of a Dask cluster at this address; local: to one started here."
+        ),
+    ] = None,
     format: o.OutputFormat = o.Format.TABLE,
     quiet: o.Quiet = False,
     shape: o.ShapeText = None,
@@ -106,7 +115,8 @@ def run(
         suite=suite, cases=case or [], own_case=own, pass_=pass_, implementations=implementation or [],
         frameworks=framework or [], device=device, plugins=plugin, out=out, resume=resume, format=format, quiet=quiet,
         cpus=cpus, threads=threads, env=env, processes=processes, blocks=blocks, block_s=block_ms / 1000,
-        time_limit_s=time_limit, memory_limit=memory_limit, seed=seed, given=o.given(context),
+        time_limit_s=time_limit, memory_limit=memory_limit, seed=seed, shard=shard, cluster=cluster,
+        given=o.given(context),
     )  # fmt: skip
     raise typer.Exit(run_suite(request))
 
@@ -179,7 +189,7 @@ def ab(
     alpha: o.Alpha = 0.01,
     budget: Annotated[float, typer.Option(min=0.01, help="Seconds of measuring per cell and side, at most.")] = 4.0,
     epochs: Annotated[int, typer.Option(min=1, help="Fresh pairs of processes, at most; 3 or more for a verdict.")] = 8,
-    block_ms: Annotated[float, typer.Option(min=0.1, help="Length of a timed block, milliseconds.")] = 20.0,
+    block_ms: Annotated[float, typer.Option(min=0.1, help="Length of a timed block, milliseconds.")] = 5.0,
     cpus: o.Cpus = None,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for each step of a cell.")] = 180.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the inputs and of the order of turns.")] = 0,
@@ -230,7 +240,7 @@ def audit(
     budget: Annotated[float, typer.Option(min=0.01, help="Seconds of measuring per cell and side, at most.")] = 4.0,
     epochs: Annotated[int, typer.Option(min=1, help="Fresh pairs of processes in an `ab`, at most.")] = 8,
     processes: Annotated[int, typer.Option(min=1, help="Fresh processes in a stored run.")] = 4,
-    block_ms: Annotated[float, typer.Option(min=0.1, help="Length of a timed block, milliseconds.")] = 20.0,
+    block_ms: Annotated[float, typer.Option(min=0.1, help="Length of a timed block, milliseconds.")] = 5.0,
     cpus: o.Cpus = None,
     env: o.Env = None,
     neighbour: Annotated[bool, typer.Option("--neighbour", help="Keep the first CPU busy meanwhile.")] = False,

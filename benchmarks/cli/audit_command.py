@@ -13,11 +13,12 @@ from benchmarks.audit.neighbour import busy_neighbour
 from benchmarks.audit.resampling import resampled_live, resampled_stored
 from benchmarks.audit.rival_work import Work
 from benchmarks.audit.rivals import RivalFailed, check_rivals, run_rivals
-from benchmarks.cli.options import Format, resolve_cpus, resolve_environment
+from benchmarks.cli.options import Format, resolve_environment
 from benchmarks.comparison.noise import NOISE, noise_of_machine
 from benchmarks.comparison.thresholds import Threshold, Thresholds, parse_percent
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
+from benchmarks.harness.cpus import resolve_cpus
 from benchmarks.live.plan import LivePlan, Pair, Side
 from benchmarks.plan import Plan, asked_frameworks, check_installed, select_cases, select_implementations
 from benchmarks.reports.audit_progress import AuditProgress

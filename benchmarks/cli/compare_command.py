@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.verdict_output import check_suffixes, print_comparison, save_comparison
-from benchmarks.comparison.comparability import NotComparable, differences
+from benchmarks.comparison.comparability import NotComparable
 from benchmarks.comparison.noise import NOISE, Noise, noise_beside, read_noise
-from benchmarks.comparison.readers import ENVIRONMENT, SAMPLES, SUMMARY, read_side
-from benchmarks.comparison.stored import compare_sides
+from benchmarks.comparison.pairs import check_pairs, pair_up
+from benchmarks.comparison.readers import ENVIRONMENT, SAMPLES, SUMMARY, read_machines
+from benchmarks.comparison.stored import compare_machines
 from benchmarks.comparison.thresholds import asked_thresholds
 from benchmarks.comparison.verdicts import Exit
 from benchmarks.errors import UsageError
@@ -48,13 +49,14 @@ def compare_runs(request: CompareRequest) -> int:
     _check_saves_over_no_input(request)
     thresholds = asked_thresholds(request.threshold, request.floor, request.thresholds)
     noise = _noise(request)
-    a, b = read_side(request.baseline), read_side(request.candidate)
+    a, b = read_machines(request.baseline), read_machines(request.candidate)
     try:
-        notes = differences(a, b).check(force=request.force)
+        pairs = pair_up(a, b)
+        notes = check_pairs(pairs, force=request.force)
     except NotComparable as error:
-        print(f"attnbench: {harmless(f'{a.label} and {b.label} are {error}')}", file=sys.stderr)
+        print(f"attnbench: {harmless(f'{request.baseline} and {request.candidate} are {error}')}", file=sys.stderr)
         return int(Exit.NOT_COMPARABLE)
-    comparison = compare_sides(a, b, thresholds, request.alpha, noise, request.allow_missing)
+    comparison = compare_machines(pairs, thresholds, request.alpha, noise, request.allow_missing)
     notes = (*comparison.notes, *notes, *_floor_notes(noise))
     comparison = dataclasses.replace(comparison, notes=notes)
     save_comparison(comparison, request.save_as)

@@ -188,30 +188,6 @@ def _window(text: str) -> tuple[int | None, int | None]:
     return (int(left) if left else None, int(right) if right else None)
 
 
-def resolve_cpus(text: str | None) -> tuple[int, ...]:
-    """The CPUs that a text names: 2 is the last two (the first serves interrupts), 0,3 are those two, None is all."""
-    import os
-
-    from benchmarks.errors import UsageError
-
-    if text is None:
-        return ()
-    if not hasattr(os, "sched_setaffinity"):
-        raise UsageError("--cpus needs a system that can bind processes to CPUs, and this one cannot; leave it out")
-    allowed = sorted(os.sched_getaffinity(0))
-    words = text.removesuffix(",").split(",")  # "3," names one CPU, "3" counts three
-    if not all(word.strip().isdecimal() for word in words):
-        raise UsageError(f"--cpus {text!r}, expected how many (1) or which, separated by commas (0,2)")
-    numbers = [int(word) for word in words]
-    if len(numbers) == 1 and "," not in text:
-        if not 1 <= numbers[0] <= len(allowed):
-            raise UsageError(f"--cpus {text}, expected 1 to {len(allowed)}: so many may be used here")
-        return tuple(allowed[-numbers[0] :])
-    if strange := [n for n in numbers if n not in allowed]:
-        raise UsageError(f"--cpus names CPU {strange[0]}, expected some of {', '.join(map(str, allowed))}")
-    return tuple(sorted(set(numbers)))
-
-
 def resolve_environment(words: Sequence[str] | None, option: str = "--env") -> tuple[bool, tuple[tuple[str, str], ...]]:
     """Whether the workers' environment is neutral, and what is set in it: (name, value). UsageError for a word that says
     neither, and for two that contradict each other.

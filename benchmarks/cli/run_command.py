@@ -7,17 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import suites
-from benchmarks.cli.options import (
-    Format,
-    in_pass,
-    parse_bytes,
-    resolve_cpus,
-    resolve_environment,
-    resolve_plugins,
-)
+from benchmarks.cli.options import Format, in_pass, parse_bytes, resolve_environment, resolve_plugins
 from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
+from benchmarks.harness.cpus import resolve_cpus
 from benchmarks.harness.environment import threads_of_quota
 from benchmarks.harness.state import State
 from benchmarks.harness.steering import thread_variables
@@ -30,12 +24,14 @@ from benchmarks.plan import (
     check_installed,
     select_cases,
     select_implementations,
+    select_shard,
 )
-from benchmarks.records import Status
+from benchmarks.records import Status, by_machine
 from benchmarks.reports.footer import footer
 from benchmarks.reports.formats import FORMATS
 from benchmarks.reports.progress import RunProgress
 from benchmarks.reports.terminal import console, run_table
+from benchmarks.reports.text import harmless
 from benchmarks.run_folder import DEFAULT_PARENT, RunFolder, new_run_id
 
 if TYPE_CHECKING:
@@ -67,11 +63,13 @@ class RunRequest:
     time_limit_s: float
     memory_limit: str | None
     seed: int
+    shard: str | None = None
+    cluster: str | None = None
     given: tuple[str, ...] = ()
     """The options that were typed, by their long names."""
 
 
-_OF_A_RESUME = ("resume", "format", "quiet", "suite")
+_OF_A_RESUME = ("resume", "format", "quiet", "suite", "cluster")
 """Options that may stand beside --resume; the suite has to be the same."""
 
 
@@ -83,8 +81,7 @@ def run_suite(request: RunRequest) -> int:
         plan, state = _plan(request), State()
         folder = RunFolder.create(request.out or DEFAULT_PARENT / new_run_id(plan.suite), plan)
     try:
-        with RunProgress(plan, quiet=request.quiet) as progress:
-            outcome = measure(plan, folder, state, progress.show, _noise_floor(plan, folder))
+        outcome = _measured(request, plan, folder, state)
     except UsageError:
         folder.close()
         if request.resume is None:
@@ -103,7 +100,8 @@ def _resume(request: RunRequest, path: Path) -> tuple[RunFolder, Plan, State]:
     folder, plan, state = RunFolder.resume(path)
     try:
         _insist_on_none(set(request.given) - set(_OF_A_RESUME))
-        check_resumable(folder, plan, request.suite if "suite" in request.given else plan.suite)
+        suite = request.suite if "suite" in request.given else plan.suite
+        _check_resumable(folder, plan, suite, request.cluster)
     except BaseException:
         folder.close()
         raise
@@ -115,6 +113,26 @@ def _insist_on_none(options: set[str]) -> None:
         raise UsageError(
             f"--{name} belongs to the run's beginning; --resume goes on as it was begun, leave it out, or start anew"
         )
+
+
+def _check_resumable(folder: RunFolder, plan: Plan, suite: str, address: str | None) -> None:
+    if address is None and not plan.cluster:
+        check_resumable(folder, plan, suite)
+        return
+    from benchmarks.cluster import measure as on_cluster
+
+    on_cluster.check_resumable(folder, plan, address)
+
+
+def _measured(request: RunRequest, plan: Plan, folder: RunFolder, state: State) -> Outcome:
+    if request.cluster is not None:
+        from benchmarks.cluster.measure import measure_on_cluster
+        from benchmarks.reports.cluster_progress import cluster_progress
+
+        show = cluster_progress(plan, quiet=request.quiet)
+        return measure_on_cluster(plan, folder, state, show, request.cluster)
+    with RunProgress(plan, quiet=request.quiet) as progress:
+        return measure(plan, folder, state, progress.show, _noise_floor(plan, folder))
 
 
 def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:
@@ -133,16 +151,20 @@ def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:
 def _plan(request: RunRequest) -> Plan:
     check_device(request.device)
     neutral, variables = resolve_environment(request.env)
-    cpus = resolve_cpus(request.cpus)
-    threads = request.threads or threads_of_quota(cpus)
+    here = request.cluster is None  # each machine of a cluster resolves its own
+    cpus = resolve_cpus(request.cpus if here else None)
+    threads = request.threads or (threads_of_quota(cpus) if here else None)
     asked = asked_frameworks(request.frameworks, request.implementations)
     if request.own_case is not None and request.cases:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
     own = request.own_case
-    cases = in_pass(select_cases(request.suite, request.cases) if own is None else (own,), request.pass_)
+    if own is not None and request.shard is not None:
+        raise UsageError("--shard divides the cases of a suite and --shape gives one case: use one of them")
+    cases = in_pass((own,) if own is not None else _suite_cases(request), request.pass_)
     plugins, plugged = resolve_plugins(request.plugins)
     chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged, request.suite)
-    check_installed(asked)
+    if here:
+        check_installed(asked)
     return Plan(
         suite=request.suite if own is None else "shape",
         cases=cases,
@@ -151,6 +173,8 @@ def _plan(request: RunRequest) -> Plan:
         plugins=plugins,
         asked=asked,
         cpus=cpus,
+        cluster=not here,
+        cpus_asked="" if here else request.cpus or "",
         neutral=neutral,
         variables=tuple({**dict(thread_variables(threads)), **dict(variables)}.items()),
         threads=threads,
@@ -158,9 +182,14 @@ def _plan(request: RunRequest) -> Plan:
         blocks=request.blocks,
         block_s=request.block_s,
         seed=request.seed,
+        shard=request.shard or "",
         time_limit_s=request.time_limit_s,
         memory_limit_bytes=None if request.memory_limit is None else parse_bytes(request.memory_limit),
     )
+
+
+def _suite_cases(request: RunRequest) -> tuple[Case, ...]:
+    return select_shard(select_cases(request.suite, request.cases), request.suite, request.shard)
 
 
 def _print(outcome: Outcome, plan: Plan, folder: RunFolder, format: Format) -> None:
@@ -169,14 +198,20 @@ def _print(outcome: Outcome, plan: Plan, folder: RunFolder, format: Format) -> N
         out.file.write(FORMATS[format](outcome.records))
         return
     out.print(run_table(outcome.records))
-    out.print(footer(plan.cases, outcome.records, outcome.state))
-    for line in three_lines(outcome.records, outcome.state):
-        out.print(line)
-    out.print("")
+    of_machine = by_machine(outcome.records)
+    for machine, records in of_machine.items():
+        state = outcome.state.machines.get(machine, outcome.state)
+        if len(of_machine) > 1:
+            out.print(harmless(f"On {machine or 'no machine'}:"))
+        out.print(footer(plan.cases, records, state))
+        for line in three_lines(records, state):
+            out.print(line)
+        out.print("")
     wall, timed = outcome.state.wall_s, outcome.state.timed_s
     out.print(
         f"{len(outcome.records)} cells in {wall:.0f} s, {timed:.0f} s of it ({timed / max(wall, 1e-9):.0%}) in timed blocks."
     )
     if outcome.interrupted:
-        out.print(f"Interrupted. Go on with: python -m benchmarks run --resume {folder.path}", soft_wrap=True)
+        where = " --cluster ADDRESS" if plan.cluster else ""
+        out.print(f"Interrupted. Go on with: python -m benchmarks run --resume {folder.path}{where}", soft_wrap=True)
     out.print(f"Written to {folder.path}", soft_wrap=True)  # paths are for copying: never broken

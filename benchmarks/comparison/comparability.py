@@ -69,6 +69,9 @@ def differences(a: Side, b: Side) -> Differences:
     """Between two sides: first where they ran, then how, then what each cell says of itself."""
     refused: list[Difference] = []
     told: list[Difference] = []
+    if a.logs and b.logs and a.laps != b.laps:
+        words = ["middle lap" if side.laps else "mean of its calls" for side in (a, b)]
+        refused.append(Difference("what a block's time is", *words))
     for forbids, difference in (*_environments(a, b), *_cells(a, b)):
         (refused if forbids else told).append(difference)
     return Differences(tuple(refused), tuple(told))
@@ -79,18 +82,30 @@ def _environments(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
         known = ["recorded" if side.environment else "not recorded" for side in (a, b)]
         yield False, Difference("environment", known[0], known[1])
         return
-    yield from _machines(a.environment, b.environment)
-    yield from _pythons(str(a.environment.get("python", "")), str(b.environment.get("python", "")))
-    if "variables" in a.environment and "variables" in b.environment:
-        x, y = a.environment["variables"], b.environment["variables"]
+    shared = [a.records[key] for key in a.records if key in b.records]
+    used = {record.framework: False for record in shared}
+    used |= {record.framework: True for record in shared if record.device != "cpu"}
+    yield from environment_differences(a.environment, b.environment, used)
+
+
+def environment_differences(
+    a: Mapping[str, Any], b: Mapping[str, Any], used: Mapping[str, bool]
+) -> Iterator[tuple[bool, Difference]]:
+    """(whether it forbids, the difference) between two environments. `used`: the frameworks that count, and whether on
+    another device than the CPU.
+    """
+    yield from _machines(a, b)
+    yield from _pythons(str(a.get("python", "")), str(b.get("python", "")))
+    if "variables" in a and "variables" in b:
+        x, y = a["variables"], b["variables"]
         for name in sorted(x.keys() | y.keys()):
             yield from _unequal(f"variables.{name}", x.get(name, _NOT_SET), y.get(name, _NOT_SET))
-    yield from _worker_variables(a, b)
-    yield from _cpus(a.environment.get("cpus") or [], b.environment.get("cpus") or [])
-    x, y = a.environment.get("revision", {}), b.environment.get("revision", {})
+    yield from _worker_variables(a, b, used)
+    yield from _cpus(a.get("cpus") or [], b.get("cpus") or [])
+    x, y = a.get("revision", {}), b.get("revision", {})
     for name in ("commit", "modified"):
         yield from _unequal(f"revision.{name}", x.get(name), y.get(name), forbids=False)
-    yield from _frameworks(a, b)
+    yield from _frameworks(a.get("frameworks", {}), b.get("frameworks", {}), used)
 
 
 def _machines(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[bool, Difference]]:
@@ -116,14 +131,15 @@ def _pythons(a: str, b: str) -> Iterator[tuple[bool, Difference]]:
         yield from _unequal("python", a, b, forbids=a.split(".")[:2] != b.split(".")[:2])
 
 
-def _worker_variables(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
+def _worker_variables(
+    a: Mapping[str, Any], b: Mapping[str, Any], used: Mapping[str, bool]
+) -> Iterator[tuple[bool, Difference]]:
     """What single workers had or were given otherwise than all: told where all differ, they are not told again. What a
     framework sets by itself belongs to its version, and may differ.
     """
-    x, y = a.environment.get("frameworks", {}), b.environment.get("frameworks", {})
-    common = [side.environment.get("variables", {}) for side in (a, b)]
-    used = {a.records[key].framework for key in a.records if key in b.records}
-    for framework in sorted(x.keys() & y.keys() & used):
+    x, y = a.get("frameworks", {}), b.get("frameworks", {})
+    common = [environment.get("variables", {}) for environment in (a, b)]
+    for framework in sorted(x.keys() & y.keys() & used.keys()):
         if {x[framework].get("status"), y[framework].get("status")} != {"ok"}:
             continue  # it started on one side only, and told nothing
         for kind, forbids in (("variables", True), ("own_variables", False)):
@@ -136,16 +152,14 @@ def _worker_variables(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
                     yield from _unequal(f"frameworks.{framework}.{kind}.{name}", *values, forbids=forbids)
 
 
-def _frameworks(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
-    shared = [key for key in a.records if key in b.records]
-    used = {a.records[key].framework for key in shared}
-    on_devices = {a.records[key].framework for key in shared if a.records[key].device != "cpu"}
-    x, y = a.environment.get("frameworks", {}), b.environment.get("frameworks", {})
-    for name in sorted(x.keys() & y.keys() & used):
+def _frameworks(
+    x: Mapping[str, Any], y: Mapping[str, Any], used: Mapping[str, bool]
+) -> Iterator[tuple[bool, Difference]]:
+    for name in sorted(x.keys() & y.keys() & used.keys()):
         if {x[name].get("status"), y[name].get("status")} != {"ok"}:
             continue  # its cells say so
         yield from _unequal(f"frameworks.{name}.version", x[name].get("version"), y[name].get("version"), forbids=False)
-        if name in on_devices:
+        if used[name]:
             yield from _unequal(f"frameworks.{name}.devices", x[name].get("devices"), y[name].get("devices"))
         yield from _settings(f"frameworks.{name}", x[name].get("settings", {}), y[name].get("settings", {}))
 

@@ -9,9 +9,14 @@ from benchmarks.comparison.pytest_json import parse_pytest_benchmark
 from benchmarks.comparison.side import CoreSpeed, Side
 from benchmarks.comparison.summaries import parse_summary, read_text
 from benchmarks.errors import UnreadableResults
+from benchmarks.harness.environment import machine_id
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from benchmarks.comparison.samples import Samples
+    from benchmarks.comparison.side import Key
+    from benchmarks.records import Record
 
 SUMMARY, SAMPLES, ENVIRONMENT = "summary.csv", "samples.csv", "environment.json"
 _TABLES = ("machine", "variables", "revision", "frameworks", "matmul_gflops")
@@ -20,48 +25,85 @@ _SCHEMA_VERSION = 1
 
 
 def read_side(path: Path) -> Side:
-    """UnreadableResults says which file, which line and what was expected."""
+    """A run of one machine. UnreadableResults says which file, which line and what was expected."""
+    found = read_machines(path)
+    if len(found) > 1:
+        raise UnreadableResults(f"{path} is of {len(found)} machines, expected a run of one: {', '.join(found)}")
+    return next(iter(found.values()))
+
+
+def read_machines(path: Path) -> dict[str, Side]:
+    """Machine -> what was measured on it; one for most runs, named "" where neither rows nor environment tell.
+
+    UnreadableResults says which file, which line and what was expected.
+    """
     file = path / SUMMARY if path.is_dir() else path
     if path.is_dir() and not file.exists():
         raise UnreadableResults(f"{path} holds no {SUMMARY}: it is no run folder, or its run has not ended")
     text = read_text(file)
     if file.suffix == ".json" or text.lstrip().startswith("{"):
-        return parse_pytest_benchmark(text, file, str(path))
-    records = parse_summary(text, str(file))
+        return {"": parse_pytest_benchmark(text, file, str(path))}
+    machines = parse_summary(text, str(file))
     # Files lie beside a summary.csv that has kept its name; any other CSV stands alone.
     folder = file.parent if file.name == SUMMARY else None
-    samples = None
-    environment: dict[str, Any] = {}
+    environments: dict[str, dict[str, Any]] = {}
     if folder is not None and (folder / ENVIRONMENT).exists():
-        environment = _environment(folder / ENVIRONMENT)
+        environments = read_environments(folder / ENVIRONMENT)
+        if (
+            len(machines) == 1 and len(environments) == 1
+        ):  # rows from before machines were named take the name from there
+            machines = {next(iter(machines)) or next(iter(environments)): next(iter(machines.values()))}
+            environments = dict(zip(machines, environments.values(), strict=True))
+    samples: dict[str, Samples] = {}
     if folder is not None and (folder / SAMPLES).exists():
         from benchmarks.comparison.samples import parse_samples
 
         file = folder / SAMPLES
-        samples = parse_samples(read_text(file), str(file), records, one_core=len(environment.get("cpus", ())) == 1)
+        one_core = [machine for machine, known in environments.items() if len(known.get("cpus", ())) == 1]
+        samples = parse_samples(read_text(file), str(file), machines, one_core)
+    return {
+        machine: _side(str(path), records, environments.get(machine, {}), samples.get(machine))
+        for machine, records in machines.items()
+    }
+
+
+def _side(label: str, records: dict[Key, Record], environment: dict[str, Any], samples: Samples | None) -> Side:
     if samples is None:
-        return Side(label=str(path), records=records, logs={}, environment=environment)
+        return Side(label=label, records=records, logs={}, environment=environment)
     speed = CoreSpeed(samples.slopes, samples.log_quiet)
-    return Side(label=str(path), records=records, logs=samples.logs, environment=environment, speed=speed)
+    return Side(
+        label=label, records=records, logs=samples.logs, environment=environment, speed=speed, laps=samples.laps
+    )
 
 
-def _environment(file: Path) -> dict[str, Any]:
-    """environment.json, with tables where others expect tables."""
+def read_environments(file: Path) -> dict[str, dict[str, Any]]:
+    """Machine -> its environment, with tables where others expect tables. UnreadableResults."""
     found = parse_json(read_text(file), str(file))
     if not isinstance(found, dict):
         raise UnreadableResults(f"{file} is {type(found).__name__}, expected an object")
+    machines = found.get("machines")
+    if machines is None:
+        _check(found, str(file))
+        return {machine_id(found["machine"]) if found.get("machine") else "": found}
+    if not isinstance(machines, dict) or not all(isinstance(known, dict) for known in machines.values()):
+        raise UnreadableResults(f"{file}: machines is no object of objects")
+    for machine, known in machines.items():
+        _check(known, f"{file}, machine {machine}")
+    return machines
+
+
+def _check(found: dict[str, Any], where: str) -> None:
     if found.get("schema_version") != _SCHEMA_VERSION:
-        raise UnreadableResults(f"{file}: schema_version {found.get('schema_version')!r}, expected {_SCHEMA_VERSION}")
+        raise UnreadableResults(f"{where}: schema_version {found.get('schema_version')!r}, expected {_SCHEMA_VERSION}")
     for name in _TABLES:
         table = found.get(name, {})
         if not isinstance(table, dict):
-            raise UnreadableResults(f"{file}: {name} is {type(table).__name__}, expected an object")
+            raise UnreadableResults(f"{where}: {name} is {type(table).__name__}, expected an object")
         if name in _TABLES_OF_TABLES and not all(isinstance(inner, dict) for inner in table.values()):
-            raise UnreadableResults(f"{file}: {name} holds what is no object")
+            raise UnreadableResults(f"{where}: {name} holds what is no object")
     if not isinstance(found.get("cpus", []), list):
-        raise UnreadableResults(f"{file}: cpus is {type(found['cpus']).__name__}, expected a list")
+        raise UnreadableResults(f"{where}: cpus is {type(found['cpus']).__name__}, expected a list")
     for name, told in found.get("frameworks", {}).items():
         for kind in ("settings", "variables", "own_variables"):
             if not isinstance(told.get(kind, {}), dict):
-                raise UnreadableResults(f"{file}: the {kind} of {name} are no object")
-    return found
+                raise UnreadableResults(f"{where}: the {kind} of {name} are no object")

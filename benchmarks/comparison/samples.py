@@ -15,10 +15,10 @@ from benchmarks.comparison.summaries import check_lines
 from benchmarks.core_speed import QUIET, slopes
 from benchmarks.errors import UnreadableResults
 from benchmarks.records import Status
-from benchmarks.run_folder import SAMPLE_COLUMNS
+from benchmarks.run_folder import LATER_SAMPLE_COLUMNS, SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import pandas as pd
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _TEXTS = ("case", "implementation", "device", "pass")
 _TIMES = ("seconds", "canary_s")
 _COUNTS = ("process", "block", "order", "calls")
+_MACHINE = "machine"
 _AGREEMENT = 1e-3
 """How far the median of the blocks may be from the one in summary.csv: rounding, and no more."""
 
@@ -37,35 +38,66 @@ class Samples:
     """What the blocks of a run say."""
 
     logs: dict[Key, tuple[float, ...]]
-    """For each ok cell, the median over the blocks of log(seconds / calls) in each of its processes."""
+    """For each ok cell, the median over the blocks of log(seconds per call) in each of its processes."""
     slopes: dict[Key, float]
     """How far each cell follows the core's speed; empty where that was not taken out."""
     log_quiet: float
     """Log of the canary's seconds at the core speed that the logs are told for."""
+    laps: bool
+    """Whether a block is told by its middle lap; else by seconds / calls."""
 
 
-def parse_samples(text: str, where: str, records: Mapping[Key, Record], *, one_core: bool) -> Samples:
-    """Read the blocks; on one core each at the core speed of the run's quiet moments.
+def parse_samples(
+    text: str, where: str, machines: Mapping[str, Mapping[Key, Record]], one_core: Collection[str]
+) -> dict[str, Samples]:
+    """Read the blocks of each machine; on one core each at the core speed of the run's quiet moments.
 
     UnreadableResults for blocks that cannot be, that belong to no cell, or that are not those of the summary.
+
+    Args:
+        machines: as summaries.parse_summary gives them.
+        one_core: those of them whose workers had one CPU.
+
     """
     frame = _frame(text, where)
+    if len(machines) == 1:
+        ((machine, records),) = machines.items()
+        return {machine: _samples(frame, where, records, one_core=machine in one_core)}
+    if _MACHINE not in frame:
+        raise UnreadableResults(
+            f"{where} lacks the column {_MACHINE}, and its summary.csv is of {len(machines)} machines"
+        )
+    parts = {str(name): part for name, part in frame.groupby(_MACHINE, sort=False)}
+    for name, part in parts.items():
+        if name not in machines:
+            raise UnreadableResults(f"{where}, line {part.index[0] + 2}: machine {name} is not in summary.csv")
+    nothing = frame.iloc[:0]
+    return {
+        machine: _samples(parts.get(machine, nothing), where, records, one_core=machine in one_core)
+        for machine, records in machines.items()
+    }
+
+
+def _samples(frame: pd.DataFrame, where: str, records: Mapping[Key, Record], *, one_core: bool) -> Samples:
+    """Of one machine; the frame's index tells the lines."""
     cell, keys = _cells(frame)
     for place, key in enumerate(keys):
         if key not in records:
-            line = int(np.argmax(cell == place)) + 2
+            line = frame.index[int(np.argmax(cell == place))] + 2
             raise UnreadableResults(f"{where}, line {line}: {' '.join(key)} is not in summary.csv")
     frame = frame.assign(cell=cell)
     twice = frame.duplicated(["cell", "process", "block"])
     if twice.any():
         line = int(np.argmax(twice.to_numpy()))
         raise UnreadableResults(
-            f"{where}, line {line + 2}: block {frame['block'].iloc[line]} of its process is here twice"
+            f"{where}, line {frame.index[line] + 2}: block {frame['block'].iloc[line]} of its process is here twice"
         )
-    frame["per_call_s"] = frame["seconds"] / frame["calls"]
+    laps = "per_call_s" in frame
+    if not laps:
+        frame["per_call_s"] = frame["seconds"] / frame["calls"]
     _check_agreement(frame, keys, where, records)
     if frame.empty:  # nothing was timed: every cell failed or was refused
-        return Samples({}, {}, 0.0)
+        return Samples({}, {}, 0.0, laps)
     groups = frame.groupby(["cell", "process"], sort=True).ngroup().to_numpy()
     log_time, log_canary = (np.log(frame[name].to_numpy()) for name in ("per_call_s", "canary_s"))
     log_quiet = float(np.quantile(log_canary, QUIET))
@@ -76,7 +108,7 @@ def parse_samples(text: str, where: str, records: Mapping[Key, Record], *, one_c
     for place, value in zip(medians.index.get_level_values("cell"), medians.to_numpy(), strict=True):
         logs[keys[place]].append(float(value))
     ok = {key: tuple(values) for key, values in logs.items() if records[key].status is Status.OK}
-    return Samples(ok, {key: float(s) for key, s in zip(keys, slope, strict=True)} if one_core else {}, log_quiet)
+    return Samples(ok, {key: float(s) for key, s in zip(keys, slope, strict=True)} if one_core else {}, log_quiet, laps)
 
 
 def _frame(text: str, where: str) -> pd.DataFrame:
@@ -86,20 +118,29 @@ def _frame(text: str, where: str) -> pd.DataFrame:
     header = next(csv.reader(io.StringIO(text)), [])
     if not header:
         raise UnreadableResults(f"{where} is empty, expected a samples.csv with a header line")
-    if missing := [column for column in SAMPLE_COLUMNS if column not in header]:
+    if missing := [c for c in SAMPLE_COLUMNS if c not in header and c not in LATER_SAMPLE_COLUMNS]:
         raise UnreadableResults(f"{where} lacks the column {missing[0]}")
-    types = {**dict.fromkeys(_TEXTS, "str"), **dict.fromkeys(_COUNTS, "int64"), **dict.fromkeys(_TIMES, "float64")}
+    times = _times(header)
+    types = {
+        **dict.fromkeys((*_TEXTS, _MACHINE), "str"),
+        **dict.fromkeys(_COUNTS, "int64"),
+        **dict.fromkeys(times, "float64"),
+    }
     try:
         # A case may be called NA or 01: texts stay texts.
         frame = pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False, na_values=[])
     except (ValueError, OverflowError) as error:
         raise _explained(text, where, error) from None
     wrong = (frame["calls"].to_numpy() < 1) | (frame["process"].to_numpy() < 0)
-    for name in _TIMES:
+    for name in times:
         wrong |= ~(np.isfinite(frame[name].to_numpy()) & (frame[name].to_numpy() > 0))
     if wrong.any() or not text.endswith("\n") or not _first_line_fits(text):
         raise _explained(text, where, None)
     return frame
+
+
+def _times(header: Iterable[str]) -> list[str]:
+    return [*_TIMES, *(name for name in LATER_SAMPLE_COLUMNS if name in header)]
 
 
 def _first_line_fits(text: str) -> bool:
@@ -121,14 +162,15 @@ def _explained(text: str, where: str, error: Exception | None) -> UnreadableResu
 
 
 def _check_row(row: Mapping[str, str], where: str) -> None:
-    for name in (*_COUNTS, *_TIMES):
+    times = _times(row)
+    for name in (*_COUNTS, *times):
         number = int if name in _COUNTS else float
         try:
             value = number(row[name])
         except ValueError:
             raise UnreadableResults(f"{where}: {name}={row[name]!r}, expected a number") from None
         least = 1 if name == "calls" else 0
-        if name in _TIMES and not (math.isfinite(value) and value > 0):
+        if name in times and not (math.isfinite(value) and value > 0):
             raise UnreadableResults(f"{where}: {name}={row[name]}, expected a number above 0")
         if name in _COUNTS and not least <= value < 2**63:
             raise UnreadableResults(f"{where}: {name}={row[name]}, expected a whole number of at least {least}")

@@ -38,6 +38,8 @@ class Side:
     environment: Mapping[str, Any] = field(default_factory=dict)
     """As in environment.json; empty where nothing is known."""
     speed: CoreSpeed = field(default_factory=CoreSpeed)
+    laps: bool = True
+    """Whether its blocks are told by their middle lap; runs from before there were laps, by the mean of their calls."""
 
     def is_timed(self, key: Key) -> bool:
         """Whether the cell is here and has a time."""

@@ -21,6 +21,7 @@ from benchmarks.comparison.inference import (
     unpaired,
     with_common,
 )
+from benchmarks.comparison.pairs import Pair
 from benchmarks.comparison.verdicts import CellComparison, Comparison
 from benchmarks.records import Status
 
@@ -51,6 +52,41 @@ def compare_sides(
     allow_missing: bool = False,
 ) -> Comparison:
     """Every cell of A, then those that only B has. `noise`: what an earlier audit knows about this machine's processes."""
+    return compare_machines([Pair("", a, b)], thresholds, alpha, noise, allow_missing)
+
+
+def compare_machines(
+    pairs: Sequence[Pair],
+    thresholds: Thresholds,
+    alpha: float,
+    noise: Noise | None = None,
+    allow_missing: bool = False,
+) -> Comparison:
+    """The same of several machines: what processes and runs have in common is each machine's own, and p is corrected over
+    the cells of all.
+    """
+    timed, wider = zip(*(_estimated(pair.a, pair.b, noise) for pair in pairs), strict=True)
+    limits = [thresholds.of(key[0], key[1]).relative for of_machine in timed for key in of_machine]
+    found = iter(changes([e for own in timed for e in own.values()], alpha, thresholds=limits))
+    cells, notes = [], []
+    for pair, estimates, factor in zip(pairs, timed, wider, strict=True):
+        change = {key: next(found) for key in estimates}
+        own = [_cell(key, pair.a, pair.b, change.get(key), thresholds, alpha, allow_missing) for key in pair.a.records]
+        own += [_new(record) for key, record in pair.b.records.items() if key not in pair.a.records]
+        cells += [dataclasses.replace(cell, machine=pair.machine) for cell in own] if pair.machine else own
+        notes += pair.named(_notes(pair.a, pair.b, list(estimates.values()), factor))
+    return Comparison(
+        a=pairs[0].a.label,
+        b=pairs[0].b.label,
+        threshold=thresholds.usual.relative,
+        alpha=alpha,
+        cells=tuple(cells),
+        notes=tuple(notes),
+    )
+
+
+def _estimated(a: Side, b: Side, noise: Noise | None) -> tuple[dict[Key, Estimate], float]:
+    """The cells that both sides timed, and by how much their errors were widened."""
     timed = [key for key in a.records if a.is_timed(key) and b.is_timed(key)]
     a_own, a_common = apart(a.logs)
     b_own, b_common = apart(at_speed_of(a, b))
@@ -61,19 +97,7 @@ def compare_sides(
     moderated = inflated(moderated, wider)
     common = _surer(common_variance(a_common, b_common), noise.common if noise else None)
     moderated = with_common(moderated, common)
-    moderated = [_at_least_the_intervals(e, a, b, key) for e, key in zip(moderated, timed, strict=True)]
-    limits = [thresholds.of(case, implementation).relative for case, implementation, _, _ in timed]
-    found = dict(zip(timed, changes(moderated, alpha, thresholds=limits), strict=True))
-    cells = [_cell(key, a, b, found.get(key), thresholds, alpha, allow_missing) for key in a.records]
-    cells += [_new(record) for key, record in b.records.items() if key not in a.records]
-    return Comparison(
-        a=a.label,
-        b=b.label,
-        threshold=thresholds.usual.relative,
-        alpha=alpha,
-        cells=tuple(cells),
-        notes=tuple(_notes(a, b, moderated, wider)),
-    )
+    return {key: _at_least_the_intervals(e, a, b, key) for e, key in zip(moderated, timed, strict=True)}, wider
 
 
 def at_speed_of(a: Side, b: Side) -> Mapping[Key, Sequence[float]]:

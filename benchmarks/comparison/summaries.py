@@ -33,18 +33,22 @@ def read_text(file: Path) -> str:
         raise UnreadableResults(f"{file} is no text: byte {error.start} is not UTF-8") from None
 
 
-def parse_summary(text: str, where: str) -> dict[Key, Record]:
-    """Its cells in their order."""
+def parse_summary(text: str, where: str) -> dict[str, dict[Key, Record]]:
+    """Machine -> its cells in their order. Where one machine is named, what names none (it was lost) is that one's."""
     check_lines(text, where, known="schema_version")
     _check_units(text, where)
-    found: dict[Key, Record] = {}
-    for number, record in enumerate(from_csv(text, where), start=2):
-        if record.key in found:
+    records = from_csv(text, where)
+    named = {record.machine for record in records if record.machine}
+    nameless = next(iter(named)) if len(named) == 1 else ""
+    found: dict[str, dict[Key, Record]] = {}
+    for number, record in enumerate(records, start=2):
+        cells = found.setdefault(record.machine or nameless, {})
+        if record.key in cells:
             raise UnreadableResults(
                 f"{where}, line {number}: {' '.join(record.key)} is here twice, expected each cell once"
             )
         _check_numbers(record, f"{where}, line {number}")
-        found[record.key] = record
+        cells[record.key] = record
     if not found:
         raise UnreadableResults(f"{where} has a header and no cells")
     return found

@@ -77,6 +77,8 @@ class CellComparison:
     note: str = ""
     """Why there is no verdict, where it is nobody's fault: unsupported on both sides."""
     complaints: tuple[Complaint, ...] = ()
+    machine: str = ""
+    """Where several are compared."""
 
     @property
     def is_worse(self) -> bool:

@@ -55,7 +55,7 @@ _FIELDS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
         "error_over_bound": _is_number,
     },
     "estimate": {"per_call_s": _is_time},
-    "block": {"seconds": _is_time, "canary_s": _is_time},
+    "block": {"seconds": _is_time, "canary_s": _is_time, "per_call_s": _is_time},
     "matmul": {"gflops": _is_time},
     "stream": {"gb_per_s": _is_time},
     "overhead": {"call_s": _is_number},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,20 +24,44 @@ _WARM_FROM = 5
 """Calls in a block. A block of fewer long calls would pay too much for a call that is not timed."""
 
 
+LAP_S = 1e-4
+"""Of a lap: long enough that reading the clock is nothing, short enough that most laps are disturbed by nobody."""
+
+
 class Incorrect(Exception):
     """The output is not within the bound of the oracle; the message says what was got, expected and where."""
 
 
-def time_calls(
-    call: Callable[[], Any], barrier: Callable[[Any], None], calls: int, extra: Callable[[int], None] | None = None
-) -> float:
-    """Seconds that `calls` calls took, each ended by the framework's barrier, and `extra` work for as many if any."""
+def time_calls(call: Callable[[], Any], barrier: Callable[[Any], None], calls: int) -> float:
+    """Seconds that `calls` calls took, each ended by the framework's barrier."""
     start = time.perf_counter_ns()
     for _ in range(calls):
         barrier(call())
-    if extra is not None:
-        extra(calls)
     return (time.perf_counter_ns() - start) * 1e-9
+
+
+def time_laps(
+    call: Callable[[], Any],
+    barrier: Callable[[Any], None],
+    laps: list[int],
+    extra: Callable[[int], None] | None = None,
+) -> tuple[float, float]:
+    """Seconds of all laps, each of so many calls, and seconds per call of the middle lap.
+
+    What disturbs a call (an interrupt, a neighbour that takes the core for a moment) makes a few laps much longer and leaves
+    the others alone: the middle one repeats several times better than the mean of the same calls. `extra` works for as many
+    calls after each lap, on the clock.
+    """
+    clock = time.perf_counter_ns
+    marks = [clock()]
+    for lap in laps:
+        for _ in range(lap):
+            barrier(call())
+        if extra is not None:
+            extra(lap)
+        marks.append(clock())
+    per_call = [(end - start) / lap for start, end, lap in zip(marks[:-1], marks[1:], laps, strict=True)]
+    return (marks[-1] - marks[0]) * 1e-9, statistics.median(per_call) * 1e-9
 
 
 @dataclass(slots=True)
@@ -106,8 +132,9 @@ class Cell:
                 best, spent = min(best, seconds), spent + seconds
         return best
 
-    def block(self, calls: int, slowdown: float = 0.0, canary: Canary | None = None) -> float:
-        """Seconds of one timed block. Short calls get one untimed call first: the caches were a neighbour's a moment ago.
+    def block(self, calls: int, slowdown: float = 0.0, canary: Canary | None = None) -> tuple[float, float]:
+        """Seconds of one timed block, and seconds per call of its middle lap. Short calls get one untimed call first: the
+        caches were a neighbour's a moment ago.
 
         `slowdown` adds work that takes this share of a call's time: `audit` does that, to see whether it is found.
         """
@@ -117,11 +144,21 @@ class Cell:
                 time_calls(self.prepared.call, self.framework.barrier, 1)
             if canary is not None:
                 canary.before()
-            return time_calls(self.prepared.call, self.framework.barrier, calls, extra)
+            return time_laps(self.prepared.call, self.framework.barrier, self._laps(calls), extra)
+
+    def _lap(self) -> int:
+        """Calls in a lap."""
+        return max(1, math.ceil(LAP_S / self.per_call_s)) if self.per_call_s else 1
+
+    def _laps(self, calls: int) -> list[int]:
+        """So many calls in laps; what is left over makes the last one longer."""
+        whole, rest = divmod(calls, self._lap())
+        return [*[self._lap()] * (whole - 1), self._lap() + rest] if whole else [calls]
 
     def _extra(self, slowdown: float) -> ExtraWork:
         if self.slowed is None or self.slowed[0] != slowdown:
-            self.slowed = (slowdown, ExtraWork(lambda: self.framework.barrier(self.prepared.call()), slowdown))
+            work = ExtraWork(lambda: self.framework.barrier(self.prepared.call()), slowdown, self._lap())
+            self.slowed = (slowdown, work)
         return self.slowed[1]
 
     def recheck(

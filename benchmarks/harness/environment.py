@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import os
 import platform
 import re
@@ -17,7 +20,11 @@ from benchmarks.harness.control_groups import cpu_quota
 from benchmarks.harness.steering import steering_variables
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from benchmarks.harness.session import Greeting
+
+_IDENTITY = ("cpu", "architecture", "cores_physical", "cores_logical", "cores_allowed", "cpu_quota", "system")
 
 
 def machine() -> dict[str, Any]:
@@ -32,15 +39,46 @@ def machine() -> dict[str, Any]:
         "memory_bytes": memory_bytes(),
         "system": platform.system(),
         "kernel": platform.release(),
+        **({"accelerators": devices} if (devices := accelerators()) else {}),
     }
 
 
 def machine_slug() -> str:
     """This machine in a word that can name a folder: its processor, and the cores that it may use."""
-    found = machine()
-    words = re.sub(r"\(\w+\)|\bCPU\b", " ", found["cpu"])  # (R), (TM)
-    processor = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "unknown"
-    return f"{processor}-{found['cores_allowed']}-cores"
+    return _slug(machine())
+
+
+def _slug(found: Mapping[str, Any]) -> str:
+    words = re.sub(r"\(\w+\)|\bCPU\b", " ", str(found.get("cpu", "")))  # (R), (TM)
+    processor = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60] or "unknown"
+    cores = re.sub(r"[^0-9]", "", str(found.get("cores_allowed", ""))[:9]) or "unknown"
+    return f"{processor}-{cores}-cores"
+
+
+def machine_id(found: Mapping[str, Any] | None = None) -> str:
+    """What a machine is called in the rows that were measured on it: its slug and six digits of a hash of what it is.
+
+    Two machines that are alike have one name, for their times may be compared. Of memory it takes the nearest quarter of
+    a power of two: the kernel keeps a little more or less for itself after every update. `found`: as in environment.json.
+    """
+    known = machine() if found is None else found
+    memory = known.get("memory_bytes")
+    size = round(4 * math.log2(memory)) if isinstance(memory, int) and memory > 0 else None
+    told = [*(known.get(name) for name in _IDENTITY), size, known.get("accelerators")]
+    digits = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:6]
+    return f"{_slug(known)}-{digits}"
+
+
+def accelerators() -> list[str]:
+    """The models of the NVIDIA devices that the kernel's driver tells of."""
+    found = []
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            continue
+        found += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+    return sorted(found)
 
 
 def memory_bytes() -> int | None:

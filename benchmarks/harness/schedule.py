@@ -235,7 +235,7 @@ class Scheduler:
             answer = self._ask(cell, "block", calls=calls, **slowed)
             if isinstance(answer, dict) and answer["status"] == Status.OK:
                 place = {"process": process, "block": block, "order": self._order, "calls": calls}
-                told = {"seconds": answer["seconds"], "canary_s": answer["canary_s"]}
+                told = {name: answer[name] for name in ("seconds", "per_call_s", "canary_s")}
                 self._emit({"event": "block", **_name(cell), **place, **told})
                 self._order += 1
                 return

@@ -15,22 +15,56 @@ _NUMBERS = 2048
 """float64, in the smallest cache: about a microsecond to add to."""
 _BATCH_S = 0.002
 _BATCHES = 15
+_ROUNDS = 3
+_TRIAL_S = 0.1
+_LEAST_TRIALS = 14
+_TURN = 7
+_ALTERED_FROM_S = 0.01
+"""Laps longer than this take no notice of what a little work between them does to the caches."""
+_FARTHEST = 1.5
+"""Of a correction: what is beyond was a disturbed trial."""
 
 
 class ExtraWork:
     """Adds `share` of the time of some calls when called: repeated additions over a small array, no sleeping, no clock.
 
-    After many short calls it works once, not after each: a few additions between two calls cost more than they take, for the
-    call has used the caches meanwhile, and 5 % came out as 8.
+    A few additions between two calls cost more than they take alone, for the call has used the caches meanwhile: 5 % came out
+    as 8. So they are calibrated where they work, between laps of calls.
     """
 
-    def __init__(self, call: Callable[[], object], share: float) -> None:
-        """Calibrate: call and work in alternation, the middle ratio of several. `call` includes its barrier."""
+    def __init__(self, call: Callable[[], object], share: float, lap: int = 1) -> None:
+        """Calibrate for laps of `lap` calls: call and work in alternation, the middle ratio of several; then laps with and
+        without the work in alternation. `call` includes its barrier.
+        """
         self._array = np.zeros(_NUMBERS)
         self._owed = 0.0
         calls, units = _count(call), _count(self._unit)
         ratios = [_seconds(call, calls) / calls / (_seconds(self._unit, units) / units) for _ in range(_BATCHES)]
         self.units_per_call = share * statistics.median(ratios)
+        for _ in range(_ROUNDS if share else 0):
+            seen = self._seen(call, lap)
+            if seen is None:
+                break
+            self.units_per_call *= min(_FARTHEST, max(1 / _FARTHEST, share / max(seen, share / _FARTHEST)))
+
+    def _seen(self, call: Callable[[], object], lap: int) -> float | None:
+        """By which share laps take longer with the work than without; None where they are long.
+
+        In turns of several laps: what the work does to the caches, the next lap pays.
+        """
+        plain: list[float] = []
+        slowed: list[float] = []
+        while sum(plain) + sum(slowed) < _TRIAL_S or len(plain) < _LEAST_TRIALS:
+            for _ in range(_TURN):
+                plain.append(_seconds(call, lap))
+                if plain[0] > _ALTERED_FROM_S:
+                    return None
+            for _ in range(_TURN):
+                start = time.perf_counter()
+                _seconds(call, lap)
+                self(lap)
+                slowed.append(time.perf_counter() - start)
+        return statistics.median(slowed) / statistics.median(plain) - 1
 
     def _unit(self) -> None:
         np.add(self._array, 1.0, out=self._array)

@@ -23,10 +23,12 @@ class CellState:
     """None until it has failed or finished."""
     reason: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
-    blocks: dict[int, list[tuple[int, int, int, float, float]]] = field(default_factory=lambda: defaultdict(list))
-    """Process -> (block, order, calls, seconds, canary_s)."""
+    blocks: dict[int, list[tuple[int, int, int, float, float, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """Process -> (block, order, calls, seconds, canary_s, per_call_s)."""
 
-    def all_blocks(self) -> Iterator[tuple[int, int, int, float, float]]:
+    def all_blocks(self) -> Iterator[tuple[int, int, int, float, float, float]]:
         """Those of all processes."""
         for blocks in self.blocks.values():
             yield from blocks
@@ -53,6 +55,12 @@ class State:
     """Framework -> the best rate at which it reads memory."""
     call_overhead_s: dict[str, float] = field(default_factory=dict)
     """Framework -> what an empty call costs in the timed loop."""
+    machines: dict[str, State] = field(default_factory=dict)
+    """In a run on a cluster: what each machine has measured. What stands above is then empty."""
+    conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Machine -> what it was and had when it was first met."""
+    environments: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    """Machine -> the environment.json of each part that it measured."""
     handicaps: list[dict[str, Any]] = field(default_factory=list)
     wall_s: float = 0.0
     timed_s: float = 0.0
@@ -102,7 +110,9 @@ class State:
         cell.facts = {**event["facts"], **first}
 
     def _on_block(self, event: Event) -> None:
-        place = (event["block"], event["order"], event["calls"], event["seconds"], event["canary_s"])
+        seconds, calls = event["seconds"], event["calls"]
+        per_call_s = event.get("per_call_s", seconds / calls)  # journals from before blocks had laps
+        place = (event["block"], event["order"], calls, seconds, event["canary_s"], per_call_s)
         self.cells[key(event)].blocks[event["process"]].append(place)
         self.timed_s += event["seconds"]
 
@@ -112,6 +122,16 @@ class State:
 
     def _on_case(self, event: Event) -> None:
         self.done.add((event["case"], event["process"]))
+
+    def _on_machine(self, event: Event) -> None:
+        self.conditions[event["machine"]] = event["conditions"]
+
+    def _on_part(self, event: Event) -> None:
+        own = self.machines.setdefault(event["machine"], State())
+        for inner in event["events"]:
+            own.apply(inner)
+        if event["environment"]:
+            self.environments[event["machine"]].append(event["environment"])
 
     def _on_end(self, event: Event) -> None:
         self.wall_s += event["wall_s"]

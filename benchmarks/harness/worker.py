@@ -134,8 +134,8 @@ class Server:
 
     def block(self, cell: str, calls: int, slowdown: float = 0.0) -> Message:
         """Time one block, between two looks at the core's speed; `audit` slows it down by a known share."""
-        seconds = self._cells[cell].block(calls, slowdown, self._canary)
-        return {"seconds": seconds, "canary_s": self._canary.after()}
+        seconds, per_call_s = self._cells[cell].block(calls, slowdown, self._canary)
+        return {"seconds": seconds, "per_call_s": per_call_s, "canary_s": self._canary.after()}
 
     def estimate(self, cell: str) -> Message:
         """Seconds per call of a prepared cell, where it was prepared beside others."""

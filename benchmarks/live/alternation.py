@@ -125,14 +125,18 @@ class Alternation:
         calls = max(1, round(self._plan.block_s / self._per_call_s(pair)))
         first, second = self._random.sample(SIDES, 2)
         order = [first, second, second, first] if blocks == 2 else [first, second]
-        seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+        answers: dict[str, list[Message]] = {side: [] for side in SIDES}
         for side in order:
             slowdown = self._slowdown(side)
             answer = self._attempt(side, pair, "block", calls=calls, **({"slowdown": slowdown} if slowdown else {}))
             if answer is None:
                 return
-            seconds[side].append(answer["seconds"])
-        told = {"epoch": number, "calls": calls, "a_s": seconds["A"], "b_s": seconds["B"]}
+            answers[side].append(answer)
+        told: Message = {"epoch": number, "calls": calls}
+        told |= {f"{side.lower()}_s": [answer["seconds"] for answer in answers[side]] for side in SIDES}
+        # Revisions from before there were laps tell the seconds of a block alone: both sides are then held to those.
+        if all("per_call_s" in answer for side in SIDES for answer in answers[side]):
+            told |= {f"{side.lower()}_per_call_s": [a["per_call_s"] for a in answers[side]] for side in SIDES}
         self._emit({"event": "turns", **name(pair), **told})
 
     def _slowdown(self, side: str) -> float:

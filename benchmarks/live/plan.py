@@ -92,7 +92,7 @@ class LivePlan:
     """Seconds of measuring per cell and side, at most."""
     epochs: int = 8
     """Fresh pairs of processes, at most: part of the noise belongs to the process."""
-    block_s: float = 0.02
+    block_s: float = 0.005
     asked: tuple[str, ...] = ()
     """Frameworks that were asked for by name: they must load."""
     cpus: tuple[int, ...] = ()

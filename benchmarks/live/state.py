@@ -71,8 +71,10 @@ class LiveState:
         known = self.pairs[key(event)]
         calls = event["calls"]
         means = []
-        for side, seconds in (("A", event["a_s"]), ("B", event["b_s"])):
-            means.append(math.exp(statistics.fmean(math.log(s / calls) for s in seconds)))
+        for side in SIDES:
+            seconds = event[f"{side.lower()}_s"]
+            per_call = event.get(f"{side.lower()}_per_call_s") or [s / calls for s in seconds]
+            means.append(math.exp(statistics.fmean(map(math.log, per_call))))
             known.measured_s[side] += sum(seconds)
         known.turns[event["epoch"]].append((means[0], means[1]))
 

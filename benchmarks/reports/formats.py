@@ -8,34 +8,40 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET  # only writes here; nothing is parsed
 
 from benchmarks.insights import winners
-from benchmarks.records import Status, to_csv
+from benchmarks.records import Status, by_machine, to_csv
 from benchmarks.reports.text import harmless, seconds, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from benchmarks.records import Record
 
 
 def markdown(records: Sequence[Record]) -> str:
-    """One table; the winner of each case in bold."""
-    best = winners(records)
+    """One table; the winner of each case in bold, of each machine where there are several."""
+    machines = by_machine(records)
+    first, rule = ("", "") if len(machines) < 2 else ("| machine ", "| --- ")
     lines = [
-        "| case | implementation | median | 95% interval | x best | err/bound |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        f"{first}| case | implementation | median | 95% interval | x best | err/bound |",
+        f"{rule}| --- | --- | ---: | ---: | ---: | ---: |",
     ]
+    for machine, own in machines.items():
+        start = f"| {_cell(machine)} " if first else ""
+        lines += [start + row for row in _rows(own)]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(records: Sequence[Record]) -> Iterator[str]:
+    best = winners(records)
     for r in records:
         name = f"**{r.implementation}**" if best.get(r.case) is r else r.implementation
         if r.median_s is None:
-            lines.append(f"| {r.case} | {name} | {r.status} | {_cell(r.reason)} | | |")
+            yield f"| {r.case} | {name} | {r.status} | {_cell(r.reason)} | | |"
             continue
         fastest = best[r.case].median_s or r.median_s
         interval = spread(r.median_s, r.ci_low_s or r.median_s, r.ci_high_s or r.median_s)
         over = "" if r.error_over_bound is None else f"{r.error_over_bound:.2f}"
-        lines.append(
-            f"| {r.case} | {name} | {seconds(r.median_s)} | {interval} | {r.median_s / fastest:.2f} | {over} |"
-        )
-    return "\n".join(lines) + "\n"
+        yield f"| {r.case} | {name} | {seconds(r.median_s)} | {interval} | {r.median_s / fastest:.2f} | {over} |"
 
 
 def _cell(text: str) -> str:
@@ -53,11 +59,12 @@ def as_json(records: Sequence[Record]) -> str:
 
 def github(records: Sequence[Record]) -> str:
     """An error annotation for each cell that failed; nothing else."""
-    lines = []
+    lines, several = [], len(by_machine(records)) > 1
     for r in records:
         if r.failed:
             message = harmless(r.reason).replace("%", "%25")
-            lines.append(f"::error title={r.implementation} {r.status} on {r.case}::{message}")
+            where = f" on {harmless(r.machine)}" if several else ""
+            lines.append(f"::error title={r.implementation} {r.status} on {r.case}{where}::{message}")
     return "".join(line + "\n" for line in lines)
 
 
@@ -68,8 +75,10 @@ def junit(records: Sequence[Record]) -> str:
     suite = ET.Element(
         "testsuite", name="attnbench", tests=str(len(records)), failures=str(failures), skipped=str(skipped)
     )
+    several = len(by_machine(records)) > 1
     for r in records:
-        found = ET.SubElement(suite, "testcase", classname=r.implementation, name=f"{r.case} {r.device}")
+        where = f"{r.case} {r.device}" + (f" {harmless(r.machine)}" if several else "")
+        found = ET.SubElement(suite, "testcase", classname=r.implementation, name=where)
         if r.median_s is not None:
             found.set("time", f"{r.median_s:.9f}")
         elif r.failed:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.insights import winners
-from benchmarks.records import Status
+from benchmarks.records import Status, by_machine
 from benchmarks.reports.text import harmless, megabytes, seconds, shape_words, spread, three_digits
 
 if TYPE_CHECKING:
@@ -32,7 +32,21 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def run_table(records: Sequence[Record]) -> RenderableType:
-    """One block per case, its cells from the fastest to the slowest, then those without a time and why."""
+    """One block per case, its cells from the fastest to the slowest, then those without a time and why; the cases of each
+    machine under its name, where there are several.
+    """
+    machines = by_machine(records)
+    if len(machines) < 2:
+        return _cases(records)
+    titled = (_of_machine(name, own) for name, own in machines.items())
+    return Group(*(block for blocks in titled for block in blocks))
+
+
+def _of_machine(name: str, records: Sequence[Record]) -> tuple[RenderableType, ...]:
+    return Text(f"machine {harmless(name) or 'not recorded'}", style="bold underline"), Text(""), _cases(records)
+
+
+def _cases(records: Sequence[Record]) -> RenderableType:
     best = winners(records)
     blocks: list[RenderableType] = []
     for case, group in groupby(records, key=lambda r: r.case):

@@ -49,6 +49,11 @@ def prose(text: str) -> str:
     return re.sub(r"([@#])", r"\1&ZeroWidthSpace;", escaped)
 
 
+def short_machine(name: str) -> str:
+    """The digits at the end of a machine's name, by which a narrow table tells machines apart."""
+    return name.rpartition("-")[2][-7:] or "none"
+
+
 def shape_words(row: dict[str, object]) -> str:
     """B1 T128 S128 N8 K8 H64 V64 float32 causal=top_left ...: what a case asks, on one line."""
     words = [f"{letter}{row[letter]}" for letter in "BTSNKHV"] + [str(row["dtype"])]

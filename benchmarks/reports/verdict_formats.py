@@ -25,7 +25,7 @@ _MOST_ROWS = 100
 """A comment on GitHub may have 65,536 characters."""
 _COLUMNS = (
     "schema_version", "case", "implementation", "device", "pass", "verdict", "ratio", "ratio_low", "ratio_high", "p",
-    "smallest_visible", "units", "a_s", "b_s", "complaints", "note",
+    "smallest_visible", "units", "a_s", "b_s", "complaints", "note", "machine",
 )  # fmt: skip
 
 
@@ -36,9 +36,9 @@ def markdown(comparison: Comparison, *, everything: bool = False) -> str:
     lines += [f"A: {_code(comparison.a)}", f"B: {_code(comparison.b)}", ""]
     lines += [f"{w.counts(comparison)}; {w.conditions(comparison)}", ""]
     most = len(comparison.cells) * 4 if everything else _MOST_ROWS
-    lines += _table(shown, most)
+    lines += _table(shown, most, machines=bool(w.machines(comparison)))
     complaints = [
-        f"- **{complaint.gate}** {_code(w.name(cell))} {_code(cell.implementation)}: {prose(complaint.text)}"
+        f"- **{complaint.gate}** {_code(w.place(cell))} {_code(cell.implementation)}: {prose(complaint.text)}"
         for cell in w.in_order(comparison.cells)
         for complaint in cell.complaints
     ]
@@ -50,7 +50,7 @@ def markdown(comparison: Comparison, *, everything: bool = False) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(cells: list[CellComparison], most: int) -> list[str]:
+def _table(cells: list[CellComparison], most: int, *, machines: bool) -> list[str]:
     if not cells:
         return []
     rows = []
@@ -61,6 +61,7 @@ def _table(cells: list[CellComparison], most: int) -> list[str]:
         word = f"**{verdict}**" if verdict is Verdict.SLOWER else str(verdict)
         words = [
             word,
+            *([_code(cell.machine)] if machines else []),
             _code(w.name(cell)),
             _code(cell.implementation),
             w.ratio(change.ratio),
@@ -70,8 +71,11 @@ def _table(cells: list[CellComparison], most: int) -> list[str]:
             seconds(cell.b_s),
         ]
         rows.append(f"| {' | '.join(words)} |")
-    head = "| verdict | case | implementation | B/A | 95% interval | sees | A | B |"
-    return [head, "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |", *_at_most(rows, most, "cells"), ""]
+    head, rule = "| verdict | case |", "| --- | --- |"
+    if machines:
+        head, rule = "| verdict | machine | case |", "| --- | --- | --- |"
+    head += " implementation | B/A | 95% interval | sees | A | B |"
+    return [head, f"{rule} --- | ---: | ---: | ---: | ---: | ---: |", *_at_most(rows, most, "cells"), ""]
 
 
 def _at_most(lines: list[str], most: int, what: str) -> list[str]:
@@ -103,7 +107,9 @@ def _row(cell: CellComparison) -> dict[str, Any]:
         measured = (change.ratio, change.low, change.high, change.p, change.smallest_visible, change.units)
     complaints = "; ".join(f"{complaint.gate}: {complaint.text}" for complaint in cell.complaints)
     texts = (SCHEMA_VERSION, cell.case, cell.implementation, cell.device, cell.pass_, cell.verdict)
-    return dict(zip(_COLUMNS, (*texts, *measured, cell.a_s, cell.b_s, complaints, cell.note), strict=True))
+    return dict(
+        zip(_COLUMNS, (*texts, *measured, cell.a_s, cell.b_s, complaints, cell.note, cell.machine), strict=True)
+    )
 
 
 def _plain(value: object) -> str:
@@ -146,7 +152,7 @@ def github(comparison: Comparison, *, everything: bool = False) -> str:
     del everything
     lines = []
     for cell in w.in_order(comparison.worse):
-        title = f"{w.name(cell)} {cell.implementation}"
+        title = f"{w.place(cell)} {cell.implementation}"
         lines.append(f"::error title={_property(title)}::{_data(what_is_worse(cell))}")
     kind = "error" if comparison.exit is Exit.NOT_COMPARABLE else "notice"
     summary = f"{w.headline(comparison)}; {w.counts(comparison)}; {w.conditions(comparison)}"
@@ -181,7 +187,7 @@ def junit(comparison: Comparison, *, everything: bool = False) -> str:
     suite = ET.Element("testsuite", name="attnbench compare")
     failures = skipped = 0
     for cell in comparison.cells:
-        found = ET.SubElement(suite, "testcase", classname=harmless(cell.implementation), name=harmless(w.name(cell)))
+        found = ET.SubElement(suite, "testcase", classname=harmless(cell.implementation), name=harmless(w.place(cell)))
         if cell.b_s is not None:
             found.set("time", f"{cell.b_s:.9f}")
         if cell.is_worse:

@@ -25,6 +25,16 @@ def name(cell: CellComparison) -> str:
     return " ".join(words)
 
 
+def place(cell: CellComparison) -> str:
+    """Its name, and its machine where several are compared."""
+    return f"{name(cell)} on {cell.machine}" if cell.machine else name(cell)
+
+
+def machines(comparison: Comparison) -> tuple[str, ...]:
+    """Those that are compared; none where each run is of one machine."""
+    return tuple(dict.fromkeys(cell.machine for cell in comparison.cells if cell.machine))
+
+
 def ratio(value: float) -> str:
     """1.034; 12.3 where it is large."""
     if not math.isfinite(value):

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from benchmarks.comparison.verdicts import Exit, Verdict
 from benchmarks.reports import verdict_words as w
-from benchmarks.reports.text import harmless, seconds
+from benchmarks.reports.text import harmless, seconds, short_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +32,11 @@ def verdict_table(comparison: Comparison, *, everything: bool = False) -> Render
         _line(f"{w.counts(comparison)}; {w.conditions(comparison)}"),
         Text(""),
     ]
+    machines = w.machines(comparison)
+    if machines:
+        blocks += [*(_line(f"machine {short_machine(name)}  {name}") for name in machines), Text("")]
     if shown:
-        blocks += [_table(shown), Text("")]
+        blocks += [_table(shown, machines=bool(machines)), Text("")]
     complaints = _complaints(comparison)
     if complaints:
         blocks += [*complaints, Text("")]
@@ -49,11 +52,13 @@ def _line(text: str, style: str = "") -> Text:
     return Text(harmless(text), style=style)
 
 
-def _table(cells: Sequence[CellComparison]) -> Table:
+def _table(cells: Sequence[CellComparison], *, machines: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("", width=12, no_wrap=True)
-    table.add_column("case", width=16, no_wrap=True, overflow="ellipsis")
-    table.add_column("implementation", width=22, no_wrap=True, overflow="ellipsis")
+    if machines:
+        table.add_column("machine", width=7, no_wrap=True)
+    table.add_column("case", width=12 if machines else 16, no_wrap=True, overflow="ellipsis")
+    table.add_column("implementation", width=18 if machines else 22, no_wrap=True, overflow="ellipsis")
     for column, width in _COLUMNS:
         table.add_column(column, width=width, justify="right", no_wrap=True)
     for cell in cells:
@@ -62,6 +67,7 @@ def _table(cells: Sequence[CellComparison]) -> Table:
             continue
         table.add_row(
             str(verdict),
+            *([harmless(short_machine(cell.machine))] if machines else []),
             Text(harmless(w.name(cell))),
             Text(harmless(cell.implementation)),
             w.ratio(change.ratio),
@@ -76,7 +82,7 @@ def _table(cells: Sequence[CellComparison]) -> Table:
 
 def _complaints(comparison: Comparison) -> list[Text]:
     return [
-        _line(f"{complaint.gate}: {w.name(cell)} {cell.implementation}: {complaint.text}", style="red")
+        _line(f"{complaint.gate}: {w.place(cell)} {cell.implementation}: {complaint.text}", style="red")
         for cell in w.in_order(comparison.cells)
         for complaint in cell.complaints
     ]
@@ -85,5 +91,5 @@ def _complaints(comparison: Comparison) -> list[Text]:
 def _without_verdict(comparison: Comparison, *, everything: bool) -> list[Text]:
     cells = w.without_verdict(comparison)
     if everything:
-        return [_line(f"{w.name(cell)} {cell.implementation}: {cell.note}", style="dim") for cell in cells]
+        return [_line(f"{w.place(cell)} {cell.implementation}: {cell.note}", style="dim") for cell in cells]
     return [_line(f"{len(cells)} without a time on both sides (--all names them)", style="dim")] if cells else []

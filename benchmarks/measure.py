@@ -136,7 +136,7 @@ def remove_if_empty(path: Path) -> None:
 
     def look(event: Event) -> None:
         nonlocal measured
-        measured |= event.get("event") in ("block", "turns")
+        measured |= event.get("event") in ("block", "turns", "part")
 
     with contextlib.suppress(OSError, UnreadableResults):
         read_journal(path / JOURNAL, look)

@@ -7,14 +7,18 @@ import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import UsageError
+from benchmarks.conditions import CONDITIONS, conditions, difference
+from benchmarks.errors import UnreadableResults, UsageError
 from benchmarks.harness.environment import fingerprint, machine_id
+from benchmarks.harness.interrupts import Patience
 from benchmarks.harness.schedule import Scheduler
 from benchmarks.harness.session import Session, greet, usual_workers
 from benchmarks.harness.state import Event, State
 from benchmarks.harness.steering import worker_variables
+from benchmarks.journal import JOURNAL, read_journal
 from benchmarks.plan import Plan
 from benchmarks.results import to_records
 
@@ -42,74 +46,107 @@ def measure(
 
     `noise_floor`: what an audit of this machine says is the smallest change that can be told from none.
     """
-    interrupted = False
-
     start = time.monotonic()
-
-    def emit(event: Event) -> None:
-        folder.append({**event, "t_s": round(time.monotonic() - start, 4)})
-        state.apply(event)
-        show(event)
-
-    logs = folder.path / "logs"
-    logs.mkdir(exist_ok=True)
     plugins: dict[str, tuple[str, ...]] = defaultdict(tuple)
     for framework, path in plan.plugins:
         plugins[framework] += (path,)
+    logs = folder.path / "logs"
+    try:
+        logs.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {logs}: {error.strerror or error}") from None
+    variables = worker_variables(plan.neutral, plan.variables)
     if not folder.environment():
-        folder.write_environment(fingerprint(variables=worker_variables(plan.neutral, plan.variables)))
-    workers = usual_workers(plan.frameworks, plugins, plan.cpus, neutral=plan.neutral, variables=plan.variables)
-    with Session(workers, log=logs) as session:
+        folder.write_environment({**fingerprint(variables=variables), **conditions(plan)})
+    workers = usual_workers(
+        plan.frameworks,
+        plugins,
+        plan.cpus,
+        neutral=plan.neutral,
+        variables=plan.variables,
+        memory_limit_bytes=plan.memory_limit_bytes,
+    )
+    with Patience() as patience, contextlib.ExitStack() as stack:
+
+        def emit(event: Event) -> None:
+            told = {**event, "t_s": round(time.monotonic() - start, 4)}
+            with patience.unbroken():
+                folder.append(told)
+                state.apply(told)
+            if event["event"] != "begin":
+                with contextlib.suppress(OSError):  # whoever read our progress has gone
+                    show(event)
+
+        interrupted = written = False
+        session = stack.enter_context(Session(workers, log=logs))
+        emit({"event": "begin", "time": datetime.now(UTC).isoformat(timespec="seconds")})
         try:
-            Scheduler(plan, session, state, emit).run()
+            Scheduler(plan, session, state, emit, patience.unbroken).run()
         except KeyboardInterrupt:
             interrupted = True
-    folder.write_environment(_environment(plan, state))
-    records = to_records(plan, state, folder.run_id, noise_floor, machine_id())
-    folder.write_results(records, state)
-    folder.close()
+        try:
+            with patience.unbroken():
+                stack.close()
+                records = to_records(plan, state, folder.run_id, noise_floor, machine_id())
+                folder.write_environment(_environment(plan, folder, state))
+                folder.write_results(records, state)
+                folder.close()
+                written = True
+        except KeyboardInterrupt:
+            if not written:
+                raise
+            interrupted = True
     return Outcome(records, state, interrupted)
 
 
-def _environment(plan: Plan, state: State) -> dict[str, object]:
+def _environment(plan: Plan, folder: RunFolder, state: State) -> dict[str, object]:
+    began = folder.environment()
     greetings = {}
     for framework, told in state.greetings.items():
         greetings[framework] = greet(framework, told)
     found = fingerprint(greetings, worker_variables(plan.neutral, plan.variables))
+    found |= {name: began[name] for name in CONDITIONS if name in began}
     found["matmul_gflops"] = state.matmul_gflops
     found["stream_gb_per_s"] = state.gb_per_s
     found["call_overhead_s"] = state.call_overhead_s
-    found["handicaps"] = [{k: v for k, v in h.items() if k != "event"} for h in state.handicaps]
+    found["handicaps"] = [{k: v for k, v in h.items() if k not in ("event", "t_s")} for h in state.handicaps]
     found["cpus"] = list(plan.cpus)
     found["wall_s"], found["timed_s"] = round(state.wall_s, 3), round(state.timed_s, 3)
     return found
 
 
-def check_resumable(folder: RunFolder, plan: Plan) -> None:
-    """UsageError, naming the difference, where a run would go on under other conditions than it began."""
-    began = folder.environment()
-    now = fingerprint(variables=worker_variables(plan.neutral, plan.variables))
+def check_resumable(folder: RunFolder, plan: Plan, suite: str) -> None:
+    """UsageError, naming the difference, where a run would go on under other conditions than it began, or as another."""
+    began, at = folder.environment(), folder.path
+    if suite != plan.suite:
+        raise UsageError(f"{at} began with suite {plan.suite!r}, not {suite!r}; start anew")
     if not began:
-        return
-    for name in ("machine", "python"):
-        if began.get(name) != now[name]:
-            raise UsageError(
-                f"{folder.path} began with another {name}: {began.get(name)} then, {now[name]} now; start anew"
-            )
-    before, after = began.get("variables") or {}, now["variables"]
-    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    if names:
-        told = ", ".join(f"{n} ({before.get(n, 'not set')} then, {after.get(n, 'not set')} now)" for n in names)
-        raise UsageError(f"{folder.path} began with other variables: {told}; start anew")
+        raise UnreadableResults(
+            f"{at / 'environment.json'} is missing or damaged: what the run began with is not known"
+        )
+    now = fingerprint(variables=worker_variables(plan.neutral, plan.variables)) | conditions(plan)
+    differs = difference(began, now)
+    if differs is not None:
+        raise UsageError(f"{at} began with {differs}; start anew")
 
 
 def remove_if_empty(path: Path) -> None:
     """Take away a folder in which nothing was measured: a mistake in the request leaves nothing half-written."""
-    for name in ("journal.jsonl", "plan.json", "environment.json", "noise.json"):
+    measured = False
+
+    def look(event: Event) -> None:
+        nonlocal measured
+        measured |= event.get("event") in ("block", "turns", "part")
+
+    with contextlib.suppress(OSError, UnreadableResults):
+        read_journal(path / JOURNAL, look)
+    if measured:
+        return
+    for name in (JOURNAL, "plan.json", "environment.json", "noise.json"):
         with contextlib.suppress(OSError):
             (path / name).unlink()
     logs = path / "logs"
-    if logs.is_dir():
+    with contextlib.suppress(OSError):
         for log in logs.iterdir():
             log.unlink()
         logs.rmdir()

@@ -70,6 +70,8 @@ class Plan:
     """Which part of the suite these cases are, as in 2/5; empty: not divided."""
     time_limit_s: float = 180.0
     """For each step of a cell: prepare (with compiling), block, recheck."""
+    memory_limit_bytes: int | None = None
+    """Of each worker process; None: what the machine has, less a reserve."""
 
     @property
     def frameworks(self) -> tuple[str, ...]:

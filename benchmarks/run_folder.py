@@ -1,7 +1,7 @@
 """A run folder: a journal that grows event by event, and the files made from it.
 
-journal.jsonl is the truth and is only ever appended to; summary.csv, samples.csv and environment.json are written from it,
-each atomically, when the run ends or is interrupted.
+journal.jsonl is the truth and is only ever appended to (benchmarks.journal); summary.csv, samples.csv and environment.json
+are written from it, each atomically, when the run ends or is interrupted.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UnreadableResults, UsageError
+from benchmarks.files import write_atomically
 from benchmarks.harness.state import Event, State
+from benchmarks.journal import JOURNAL, Journal, read_journal
 from benchmarks.plan import Plan
 from benchmarks.records import to_csv
 
@@ -52,30 +54,57 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._journal: TextIO | None = None
+        self._journal: Journal | None = None
+        self._whole_bytes = 0
 
     @classmethod
     def create(cls, path: Path, plan: Plan) -> RunFolder:
         """A new folder with its plan. UsageError where it cannot be written or holds a run already."""
         folder = cls(path)
-        if (path / "journal.jsonl").exists() or (path / "logs").exists():
-            raise UsageError(f"{path} holds a run already; choose another --out, or go on with it: --resume {path}")
         try:
             path.mkdir(parents=True, exist_ok=True)
-            folder._write("plan.json", json.dumps(plan.to_dict(), indent=1))
-            folder.open()
+            folder._insist_on_none()
+            folder._journal = Journal(path)
+            try:
+                folder._insist_on_none()  # another process may have been faster
+                folder._write("plan.json", json.dumps(plan.to_dict(), indent=1))
+            except BaseException:
+                folder.close()
+                raise
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror or error}") from None
         return folder
+
+    def _insist_on_none(self) -> None:
+        journal = self.path / JOURNAL
+        begun = (self.path / "plan.json").exists() or (journal.exists() and journal.stat().st_size > 0)
+        if begun or (self.path / "logs").exists():
+            raise UsageError(
+                f"{self.path} holds a run already; choose another --out, or go on with it: --resume {self.path}"
+            )
+
+    @classmethod
+    def resume(cls, path: Path) -> tuple[RunFolder, Plan, State]:
+        """A folder to go on with, its plan and what the journal tells. UsageError where there is none, or it is in use."""
+        folder = cls(path)
+        if not (path / "plan.json").is_file():
+            raise UsageError(f"{path} holds no run to resume: there is no plan.json in it")
+        try:
+            folder._journal = Journal(path)
+            try:
+                plan, state = folder.load()
+                folder._journal.cut(folder._whole_bytes)
+            except BaseException:
+                folder.close()
+                raise
+        except OSError as error:
+            raise UsageError(f"cannot write to {path}: {error.strerror or error}") from None
+        return folder, plan, state
 
     @property
     def run_id(self) -> str:
         """The folder's name."""
         return self.path.name
-
-    def open(self) -> None:
-        """Open the journal for appending."""
-        self._journal = (self.path / "journal.jsonl").open("a", encoding="utf-8")
 
     def close(self) -> None:
         """Close the journal."""
@@ -86,27 +115,21 @@ class RunFolder:
         """Put one event on disk before anything else happens."""
         if self._journal is None:
             raise RuntimeError("the journal is not open")
-        self._journal.write(json.dumps(event) + "\n")
-        self._journal.flush()
+        self._journal.append(event)
 
     def load(self) -> tuple[Plan, State]:
         """The plan and what the journal tells so far. A torn last line, from a crash, is passed over."""
         try:
             plan = Plan.from_dict(json.loads((self.path / "plan.json").read_text(encoding="utf-8")))
-            lines = (self.path / "journal.jsonl").read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise UsageError(f"{self.path} holds no run to resume: {error.strerror or error}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableResults(f"{self.path / 'plan.json'} is damaged: {error}") from None
         state = State()
-        for number, line in enumerate(lines, start=1):
-            try:
-                state.apply(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                if number == len(lines):
-                    break
-                raise UnreadableResults(f"{self.path / 'journal.jsonl'}, line {number} is damaged: {error}") from None
-        state.drop_unfinished()
+        try:
+            self._whole_bytes = read_journal(self.path / JOURNAL, state.apply)
+        except OSError as error:
+            raise UsageError(f"{self.path} holds no run to resume: {error.strerror or error}") from None
         return plan, state
 
     def environment(self) -> dict[str, Any]:
@@ -127,9 +150,10 @@ class RunFolder:
         self._write("summary.csv", to_csv(records))
 
     def _write(self, name: str, text: str) -> None:
-        part = self.path / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(self.path / name)
+        try:
+            write_atomically(self.path / name, text)
+        except OSError as error:
+            raise UsageError(f"cannot write {self.path / name}: {error.strerror or error}") from None
 
 
 def samples_csv(state: State, passes: Mapping[str, str]) -> str:

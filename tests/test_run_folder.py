@@ -69,11 +69,19 @@ def test_a_cell_that_was_not_reached_says_so():
     assert {r.reason for r in to_records(PLAN, folded(EVENTS[:3]), "r")} == {NOT_REACHED}
 
 
-def test_resume_forgets_half_measured_cases():
-    """Blocks of a (case, process) that was not finished are measured again, whole."""
-    state = folded(EVENTS)
-    state.drop_unfinished()
-    assert list(state.cells[CellKey(CASE, "numpy/naive", "cpu")].blocks) == [0]
+def test_resume_keeps_half_measured_cases():
+    """Blocks of a (case, process) that was not finished stay; which of them are there is known, and what comes next."""
+    known = folded(EVENTS).cells[CellKey(CASE, "numpy/naive", "cpu")]
+    assert (known.rounds(0), known.rounds(1), known.rounds(2)) == ({0, 1}, {0}, set())
+    assert len(list(known.all_blocks())) == 3
+
+
+def test_the_time_of_a_session_that_was_killed_counts():
+    """Without an end its last event tells how long it lasted."""
+    begin = {"event": "begin", "t_s": 0.0}
+    killed = [begin, {**EVENTS[0], "t_s": 7.0}]
+    assert folded([*killed, begin, {"event": "end", "wall_s": 3.0, "t_s": 3.5}]).wall_s == 10.0
+    assert folded([begin, {"event": "end", "wall_s": 3.0, "t_s": 3.5}, begin]).wall_s == 3.0
 
 
 def test_a_journal_is_folded_back(tmp_path):

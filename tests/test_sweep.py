@@ -128,8 +128,7 @@ def test_a_run_ends_its_sweep(tmp_path, monkeypatch):
     assert outcome.records[3].reason == "not tried: length-32 ended so already"
     assert set(asked) == {"length-8", "length-16"}
     told = []
-    folder.open()
-    _, state = folder.load()
+    folder, plan, state = RunFolder.resume(tmp_path / "run")
     again = measure.measure(plan, folder, state, told.append)
     assert [event["event"] for event in told] == ["end"]
     assert again.records == outcome.records

@@ -19,6 +19,7 @@ from benchmarks.comparison.inference import (
     unpaired,
 )
 from benchmarks.comparison.stored import apart, common_variance
+from benchmarks.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +85,4 @@ def _plain(prior: Prior | None) -> dict[str, float] | None:
 def write(file: Path, noise: dict[str, Any]) -> None:
     """Atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(noise, indent=1) + "\n", encoding="utf-8")
-    part.replace(file)
+    write_atomically(file, json.dumps(noise, indent=1) + "\n")

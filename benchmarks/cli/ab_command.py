@@ -16,6 +16,7 @@ from benchmarks.cli.verdict_output import check_suffixes, print_comparison, save
 from benchmarks.comparison.thresholds import asked_thresholds
 from benchmarks.comparison.verdicts import Exit
 from benchmarks.errors import INTERRUPTED, UsageError
+from benchmarks.files import write_atomically
 from benchmarks.harness.cpus import resolve_cpus
 from benchmarks.harness.steering import worker_variables
 from benchmarks.live.checkout import checkout, plugin_in, repository_of
@@ -115,7 +116,7 @@ def _create(folder: Path, plan: LivePlan) -> None:
         if any((folder / name).exists() for name in _OURS):
             raise UsageError(f"{folder} holds a run already; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "plan.json").write_text(json.dumps(plan.to_dict(), indent=1), encoding="utf-8")
+        write_atomically(folder / "plan.json", json.dumps(plan.to_dict(), indent=1))
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from None
 

@@ -60,6 +60,7 @@ def check(
 
 @app.command()
 def run(
+    context: typer.Context,
     suite: o.Suite = "default",
     case: o.CaseGlob = None,
     implementation: o.ImplementationGlob = None,
@@ -100,6 +101,7 @@ def run(
     blocks: Annotated[int, typer.Option(min=1, help="Timed blocks of each cell in each process.")] = 12,
     block_ms: Annotated[float, typer.Option(min=0.1, help="Length of a timed block, milliseconds.")] = 28.0,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for each step of a cell.")] = 180.0,
+    memory_limit: o.MemoryLimit = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the inputs and of the order of turns.")] = 0,
 ) -> None:
     """Check each cell, then time it; print the table and write a run folder. Exit 1 if a cell is incorrect or failed."""
@@ -113,7 +115,8 @@ def run(
         suite=suite, cases=case or [], own_case=own, pass_=pass_, implementations=implementation or [],
         frameworks=framework or [], device=device, plugins=plugin, out=out, resume=resume, format=format, quiet=quiet,
         cpus=cpus, threads=threads, env=env, processes=processes, blocks=blocks, block_s=block_ms / 1000,
-        time_limit_s=time_limit, seed=seed, shard=shard, cluster=cluster,
+        time_limit_s=time_limit, memory_limit=memory_limit, seed=seed, shard=shard, cluster=cluster,
+        given=o.given(context),
     )  # fmt: skip
     raise typer.Exit(run_suite(request))
 

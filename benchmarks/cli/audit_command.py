@@ -17,6 +17,7 @@ from benchmarks.cli.options import Format, resolve_environment
 from benchmarks.comparison.noise import NOISE, noise_of_machine
 from benchmarks.comparison.thresholds import Threshold, Thresholds, parse_percent
 from benchmarks.errors import INTERRUPTED, UsageError
+from benchmarks.files import write_atomically
 from benchmarks.harness.cpus import resolve_cpus
 from benchmarks.live.plan import LivePlan, Pair, Side
 from benchmarks.plan import Plan, asked_frameworks, check_installed, select_cases, select_implementations
@@ -140,7 +141,7 @@ def _open(folder: Path, live_plan: LivePlan, plan: Plan, *, neighbour: bool) -> 
                 raise UsageError(f"{folder} holds an audit with another {differs[0]}; choose another --out")
             return
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        write_atomically(file, json.dumps(settings, indent=1))
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from None
 

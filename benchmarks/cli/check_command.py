@@ -13,6 +13,7 @@ from backends import registry
 from benchmarks.cli.options import resolve_environment, resolve_plugins
 from benchmarks.conformance.check import check
 from benchmarks.errors import UsageError
+from benchmarks.files import write_atomically
 from benchmarks.plan import asked_frameworks, check_device, check_installed, select_implementations
 from benchmarks.reports.conformance import changes_since, conformance_csv, conformance_page
 from benchmarks.reports.matrix import matrix_table, summary_lines
@@ -79,6 +80,6 @@ def check_conformance(
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.write_text(text, encoding="utf-8")
+        write_atomically(file, text)
     except OSError as error:
         raise UsageError(f"cannot write to {file}: {error.strerror or error}") from None

@@ -54,6 +54,13 @@ Threads = Annotated[
         min=1, help="Threads of each framework; default one for each CPU, or as many as a quota of CPU time feeds."
     ),
 ]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        help="What one worker process may hold, 4GB or 512MiB: beyond it is ended, and its cell is out_of_memory. Default: "
+        "what the machine has, less 3 %."
+    ),
+]
 Env = Annotated[
     list[str] | None,
     typer.Option(
@@ -87,6 +94,31 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 ShapeText = Annotated[
     str | None, typer.Option("--shape", help='A problem of your own: "b=1 t=2048 s=2048 n=32 k=8 h=128 v=128".')
 ]
+
+
+def given(context: typer.Context) -> tuple[str, ...]:
+    """The options that were typed, by their long names without the dashes: "time-limit"."""
+    words = {}
+    for parameter in context.command.params:
+        words[parameter.name] = max(parameter.opts, key=len).lstrip("-")
+    typed = (n for n in context.params if getattr(context.get_parameter_source(n), "name", "") == "COMMANDLINE")
+    return tuple(words[name] for name in typed)
+
+
+def parse_bytes(text: str) -> int:
+    """The text "4GB" is 4 * 10**9, "512MiB" is 512 * 2**20. UsageError names what is wrong."""
+    import re
+
+    from benchmarks.errors import UsageError
+
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]?)(i?)B?", text.strip(), re.ASCII | re.IGNORECASE)
+    size = 0.0
+    if found is not None:
+        number, prefix, binary = found.groups()
+        size = float(number) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " ")
+    if size < 1:
+        raise UsageError(f"--memory-limit {text!r}, expected a size like 4GB or 512MiB")
+    return int(size)
 
 
 def own_case(

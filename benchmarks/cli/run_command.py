@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import suites
-from benchmarks.cli.options import Format, in_pass, resolve_environment, resolve_plugins
+from benchmarks.cli.options import Format, in_pass, parse_bytes, resolve_environment, resolve_plugins
 from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
+from benchmarks.files import write_atomically
 from benchmarks.harness.cpus import resolve_cpus
 from benchmarks.harness.environment import threads_of_quota
 from benchmarks.harness.state import State
@@ -61,30 +61,30 @@ class RunRequest:
     blocks: int
     block_s: float
     time_limit_s: float
+    memory_limit: str | None
     seed: int
     shard: str | None = None
     cluster: str | None = None
+    given: tuple[str, ...] = ()
+    """The options that were typed, by their long names."""
+
+
+_OF_A_RESUME = ("resume", "format", "quiet", "suite", "cluster")
+"""Options that may stand beside --resume; the suite has to be the same."""
 
 
 def run_suite(request: RunRequest) -> int:
     """Do it, print it; the exit status."""
     if request.resume is not None:
-        if request.env:
-            raise UsageError(
-                "--env belongs to the run's beginning; --resume goes on in the same environment, leave it out"
-            )
-        folder = RunFolder(request.resume)
-        plan, state = folder.load()
-        _check_resumable(folder, plan, request.cluster)
-        folder.open()
+        folder, plan, state = _resume(request, request.resume)
     else:
         plan, state = _plan(request), State()
         folder = RunFolder.create(request.out or DEFAULT_PARENT / new_run_id(plan.suite), plan)
     try:
         outcome = _measured(request, plan, folder, state)
     except UsageError:
+        folder.close()
         if request.resume is None:
-            folder.close()
             remove_if_empty(folder.path)
         raise
     _print(outcome, plan, folder, request.format)
@@ -95,9 +95,29 @@ def run_suite(request: RunRequest) -> int:
     return 1 if failed or not timed else 0
 
 
-def _check_resumable(folder: RunFolder, plan: Plan, address: str | None) -> None:
+def _resume(request: RunRequest, path: Path) -> tuple[RunFolder, Plan, State]:
+    """What was begun. UsageError for options that belong to the beginning, and for other conditions than it had."""
+    folder, plan, state = RunFolder.resume(path)
+    try:
+        _insist_on_none(set(request.given) - set(_OF_A_RESUME))
+        suite = request.suite if "suite" in request.given else plan.suite
+        _check_resumable(folder, plan, suite, request.cluster)
+    except BaseException:
+        folder.close()
+        raise
+    return folder, plan, state
+
+
+def _insist_on_none(options: set[str]) -> None:
+    for name in sorted(options):
+        raise UsageError(
+            f"--{name} belongs to the run's beginning; --resume goes on as it was begun, leave it out, or start anew"
+        )
+
+
+def _check_resumable(folder: RunFolder, plan: Plan, suite: str, address: str | None) -> None:
     if address is None and not plan.cluster:
-        check_resumable(folder, plan)
+        check_resumable(folder, plan, suite)
         return
     from benchmarks.cluster import measure as on_cluster
 
@@ -121,7 +141,10 @@ def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:
     if not file.is_file():
         return None
     noise = read_noise(file)
-    shutil.copy(file, folder.path / NOISE)
+    try:
+        write_atomically(folder.path / NOISE, file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot write {folder.path / NOISE}: {error.strerror or error}") from None
     return noise.floor
 
 
@@ -161,6 +184,7 @@ def _plan(request: RunRequest) -> Plan:
         seed=request.seed,
         shard=request.shard or "",
         time_limit_s=request.time_limit_s,
+        memory_limit_bytes=None if request.memory_limit is None else parse_bytes(request.memory_limit),
     )
 
 

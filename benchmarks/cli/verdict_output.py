@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.cli.options import Format
 from benchmarks.errors import UsageError
+from benchmarks.files import write_atomically
 from benchmarks.reports.terminal import console
 from benchmarks.reports.verdict_formats import VERDICT_FORMATS
 from benchmarks.reports.verdicts import verdict_table
@@ -32,10 +33,8 @@ def save_comparison(comparison: Comparison, files: Sequence[Path]) -> None:
     """Write each file in the form that its suffix says. UsageError where one cannot be written."""
     for file in files:
         text = VERDICT_FORMATS[SUFFIXES[file.suffix]](comparison)
-        part = file.with_name(file.name + ".part")
         try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(file)
+            write_atomically(file, text)
         except OSError as error:
             raise UsageError(f"cannot write {file}: {error.strerror or error}") from None
 

@@ -43,25 +43,24 @@ _LOOK_S = 0.2
 
 def main() -> int:
     """Measure the plan of the folder; the exit status."""
-    folder = RunFolder(Path(sys.argv[1]))
+    place = Path(sys.argv[1])
     orphaned = threading.Event()
     threading.Thread(target=_end_with_parent, args=[orphaned], daemon=True).start()
     try:
-        return _measure(folder)
+        return _measure(place)
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
-        if orphaned.is_set() and folder.path.parent.name.startswith(SCRATCH):
-            shutil.rmtree(folder.path.parent, ignore_errors=True)  # nobody else is left to do it
+        if orphaned.is_set() and place.parent.name.startswith(SCRATCH):
+            shutil.rmtree(place.parent, ignore_errors=True)  # nobody else is left to do it
 
 
-def _measure(folder: RunFolder) -> int:
+def _measure(place: Path) -> int:
     try:
-        plan, state = folder.load()
+        folder, plan, state = RunFolder.resume(place)
         plan = settled(plan)
         with alone(plan.device):
-            (folder.path / STARTED).touch()
-            folder.open()
+            (place / STARTED).touch()
             outcome = measure(plan, folder, state, lambda event: None)
     except (UsageError, UnreadableResults) as error:
         print(error, file=sys.stderr)

@@ -126,7 +126,10 @@ def _answer(implementation: str, probe: str, reply: Message) -> Answer:
     if reply["status"] != Status.OK:
         return Answer(implementation, probe, Verdict.ERROR, str(reply["reason"]))
     found = reply["results"][0]
-    return Answer(**{**found, "verdict": Verdict(found["verdict"])})
+    try:
+        return Answer(**{**found, "verdict": Verdict(found["verdict"])})
+    except (TypeError, ValueError, KeyError):  # foreign code lives in the process that told so
+        return Answer(implementation, probe, Verdict.ERROR, f"its worker answered what is no answer: {str(found)[:80]}")
 
 
 def plugin_ids(paths: Sequence[str]) -> dict[str, tuple[str, ...]]:

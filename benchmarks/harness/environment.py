@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from benchmarks.harness.control_groups import cpu_quota
 from benchmarks.harness.steering import steering_variables
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def machine() -> dict[str, Any]:
         "cores_logical": psutil.cpu_count(),
         "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
         "cpu_quota": cpu_quota(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": memory_bytes(),
         "system": platform.system(),
         "kernel": platform.release(),
         **({"accelerators": devices} if (devices := accelerators()) else {}),
@@ -80,6 +81,14 @@ def accelerators() -> list[str]:
     return sorted(found)
 
 
+def memory_bytes() -> int | None:
+    """What the machine has; None where nobody tells."""
+    try:
+        return int(psutil.virtual_memory().total)
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
 def cpu_model() -> str:
     """The processor's name as the kernel gives it."""
     try:
@@ -89,15 +98,6 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or "unknown"
-
-
-def cpu_quota() -> float | None:
-    """CPUs that the control group allows; None where it sets no limit (cgroup v2, cpu.max)."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return None
 
 
 def threads_of_quota(cpus: tuple[int, ...] = ()) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psutil
+from benchmarks.harness.room import free_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ def fitting_groups(cases: Iterable[Case], held_bytes: Callable[[Case], float]) -
     The longer the stretch over which the turns of a cell are spread, the less a slow or fast minute of the machine
     decides about it.
     """
-    budget = psutil.virtual_memory().available / 4
+    budget = free_bytes() / 4
     groups: list[list[Case]] = [[]]
     held = 0.0
     for case in cases:

@@ -44,9 +44,13 @@ def save(expected: Mapping[str, Expected], file: Path) -> None:
         arrays[f"{name}/{_WORDS}"] = np.array([known.what, known.axes])
         arrays |= {f"{name}/{unit}": array.astype(np.float32) for unit, array in known.coefficients.items()}
     part = file.with_suffix(".part")
-    with part.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
-    part.rename(file)
+    try:
+        with part.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+        part.rename(file)
+    except OSError:
+        part.unlink(missing_ok=True)  # half an answer on a full disk leaves no room for a smaller one
+        raise
 
 
 def read(file: Path) -> dict[str, Expected]:

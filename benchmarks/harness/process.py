@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.harness import protocol
+from benchmarks.harness.answers import check
+from benchmarks.harness.guard import LOOK_S, Guard, oom_kills
 from benchmarks.harness.steering import worker_environment
 from benchmarks.records import Status
 
@@ -24,15 +28,19 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 180.0
 """Importing TensorFlow took 5 to 12 s on two shared cores; ten times that is a hang."""
+HALF_LIMIT_S = 10
+"""For the rest of an answer that has begun to arrive; whole seconds."""
 
 
 class WorkerFailed(Exception):
     """A worker died, hung or answered garbage. It has been ended; `status` and the message make the row."""
 
-    def __init__(self, status: Status, reason: str) -> None:
+    def __init__(self, status: Status, reason: str, *, idle: bool = False) -> None:
+        """`idle`: it was gone, or spoke unasked, before it was asked: not what it was asked for is to blame."""
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.idle = idle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +61,8 @@ class WorkerSpec:
     """Names taken out of it before."""
     cpus: tuple[int, ...] = ()
     """Those it may run on; none named: all that this process may."""
+    memory_limit_bytes: int | None = None
+    """What it may hold; None: what the machine has, less a reserve."""
 
 
 class Worker:
@@ -62,7 +72,10 @@ class Worker:
         self.name = spec.name
         self.log = log
         self.frozen = False
+        self._spec, self._op = spec, ""
+        self._oom_kills = oom_kills()
         self.connection, theirs = Pipe()
+        _limit_waiting(self.connection)
         command = [spec.python, "-m", "benchmarks.harness.worker", "--fd", str(theirs.fileno())]
         command += ["--framework", spec.framework] if spec.framework else []
         for plugin in spec.plugins:
@@ -84,6 +97,7 @@ class Worker:
             raise WorkerFailed(Status.ERROR, f"{spec.python} does not start: {error.strerror or error}") from None
         finally:
             theirs.close()
+        self.guard = Guard(self.pid, log, spec.memory_limit_bytes)
 
     @property
     def pid(self) -> int:
@@ -97,25 +111,42 @@ class Worker:
 
     def send(self, op: str, /, **fields: Any) -> None:
         """Send a request without waiting for the answer."""
+        self.guard.shorten_log()
         self.thaw()
+        self._op = op
         try:
+            if self.connection.poll() and self.alive:
+                raise self._failed(Status.CRASHED, "worker answered without being asked", idle=True)
             protocol.send(self.connection, {"op": op, **fields})
         except OSError:
-            raise self._failed(Status.CRASHED, self._obituary()) from None
+            raise self._gone(idle=True) from None
 
     def receive(self, limit_s: float, *, waited_s: float = 0.0) -> protocol.Message:
         """The answer to the request that was sent. Raises WorkerFailed, and the worker is gone then.
 
         `waited_s`: how long the caller has waited already; only told.
         """
+        deadline = time.monotonic() + limit_s
         try:
-            if not self.connection.poll(limit_s):
-                raise self._failed(Status.TIMEOUT, f"no answer within {limit_s + waited_s:g} s")
-            return protocol.receive(self.connection)
+            while not self.connection.poll(max(0.0, min(LOOK_S, deadline - time.monotonic()))):
+                self.look()
+                if time.monotonic() >= deadline:
+                    raise self._failed(Status.TIMEOUT, f"no answer within {limit_s + waited_s:g} s")
+            message = protocol.receive(self.connection)
+            check(message, self._op, framework=self._spec.framework is not None, ours=self._spec.root == ROOT)
         except protocol.Garbled as error:
             raise self._failed(Status.CRASHED, f"worker answered {error}") from None
+        except BlockingIOError:
+            raise self._failed(Status.CRASHED, "worker answered half a message") from None
         except (EOFError, OSError):
-            raise self._failed(Status.CRASHED, self._obituary()) from None
+            raise self._gone() from None
+        return message
+
+    def look(self) -> None:
+        """Raise WorkerFailed where it takes more memory than it may."""
+        complaint = self.guard.complaint()
+        if complaint is not None:
+            raise self._failed(Status.OUT_OF_MEMORY, complaint)
 
     def ask(self, op: str, limit_s: float, /, **fields: Any) -> protocol.Message:
         """Send a request and wait for its answer."""
@@ -154,23 +185,20 @@ class Worker:
             return False
         return True
 
-    def _failed(self, status: Status, reason: str) -> WorkerFailed:
+    def _failed(self, status: Status, reason: str, *, idle: bool = False) -> WorkerFailed:
         self.stop()
-        return WorkerFailed(status, reason)
+        return WorkerFailed(status, reason, idle=idle)
 
-    def _obituary(self) -> str:
+    def _gone(self, *, idle: bool = False) -> WorkerFailed:
         """How the process ended, and the last thing it said."""
-        try:
+        status, how = Status.CRASHED, "worker closed its connection, or wrote into it what is no message"
+        with contextlib.suppress(subprocess.TimeoutExpired):
             code = self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            return "worker closed its connection"
-        if code < 0:
-            name = signal.Signals(-code).name
-            how = f"worker was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-        else:
-            how = f"worker exited with code {code}"
+            how = f"worker exited with code {code}" if code >= 0 else f"worker was killed by {_signal_name(-code)}"
+            if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+                status, how = Status.OUT_OF_MEMORY, "the kernel ended the worker: memory ran out"
         last = self.last_words()
-        return f"{how}; it said: {last}" if last else how
+        return self._failed(status, f"{how}; it said: {last}" if last else how, idle=idle)
 
     def last_words(self) -> str:
         """The last line of the log that says something."""
@@ -181,6 +209,20 @@ class Worker:
         except OSError:
             return ""
         return next((" ".join(line.split())[:200] for line in reversed(lines) if line.strip()), "")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"
+
+
+def _limit_waiting(connection: Connection) -> None:
+    """A message that has begun has to go on: nobody waits for the other half of one for ever."""
+    half = socket.socket(fileno=os.dup(connection.fileno()))
+    with half:
+        half.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", HALF_LIMIT_S, 0))
 
 
 @contextlib.contextmanager
@@ -199,9 +241,20 @@ def bound_to(cpus: tuple[int, ...]) -> Iterator[None]:
 
 def receive_any(workers: Sequence[Worker], limit_s: float) -> dict[str, protocol.Message | WorkerFailed]:
     """The answers of those workers that answer first; a failure is an answer too. Past the limit, all have failed."""
-    by_connection = {worker.connection: worker for worker in workers}
-    ready = wait(list(by_connection), limit_s) or list(by_connection)
     answers: dict[str, protocol.Message | WorkerFailed] = {}
+    by_connection = {worker.connection: worker for worker in workers}
+    deadline = time.monotonic() + limit_s
+    ready: list[Any] = []
+    while not ready and not answers:
+        left_s = max(0.0, deadline - time.monotonic())
+        ready = list(wait(list(by_connection), min(LOOK_S, left_s)))
+        for worker in () if ready else workers:
+            try:
+                worker.look()
+            except WorkerFailed as failure:
+                answers[worker.name] = failure
+        if not ready and left_s <= 0:
+            ready = [worker.connection for worker in workers if worker.name not in answers]
     for connection in ready:
         worker = by_connection[cast("Connection", connection)]
         try:

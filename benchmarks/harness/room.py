@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +17,13 @@ from backends.execution import refuse
 from backends.interface import Unsupported
 from backends.lowering import merged_into
 from backends.problem import Inputs
+from benchmarks.harness import control_groups
 from benchmarks.records import Status
 from benchmarks.work import ITEMSIZE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from backends.interface import Implementation
     from benchmarks.cases import Case
 
@@ -176,10 +178,18 @@ def insist(need_bytes: float) -> None:
         raise NoRoom(f"needs about {need_bytes / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free")
 
 
-def refusal(case: Case, implementation: Implementation | None, device: str, workers: int) -> tuple[Status, str] | None:
+def insist_within(limit_bytes: int | None, need_bytes: float) -> None:
+    """Raise NoRoom where a process may not hold so much."""
+    if limit_bytes is not None and need_bytes > limit_bytes:
+        raise NoRoom(f"needs about {need_bytes / 1e9:,.3g} GB, --memory-limit is {limit_bytes / 1e9:,.3g} GB")
+
+
+def refusal(
+    case: Case, implementation: Implementation | None, device: str, workers: int, limit_bytes: int | None = None
+) -> tuple[Status, str] | None:
     """Why a cell is not to be started at all, where there is no room for it, for its inputs in `workers` workers or for
-    the oracle. What would be refused anyway stays unsupported; of an implementation that is not known here (None: a
-    plug-in's) its worker decides.
+    the oracle; `limit_bytes`: what one process may hold. What would be refused anyway stays unsupported; of an
+    implementation that is not known here (None: a plug-in's) its worker decides.
     """
     own, unsupported = 0, ""
     try:
@@ -188,49 +198,32 @@ def refusal(case: Case, implementation: Implementation | None, device: str, work
         unsupported = str(error)
     try:
         insist(max(workers * inputs_bytes(case) + own, oracle_bytes(case)))
+        insist_within(limit_bytes, max(inputs_bytes(case) + own, oracle_bytes(case)))
     except NoRoom as error:
         return (Status.UNSUPPORTED, unsupported) if unsupported else (Status.OUT_OF_MEMORY, str(error))
     return None
 
 
-def free_bytes(root: Path = Path("/")) -> float:
-    """Bytes that can be had without swapping: of the machine, and of the control groups that this process is in."""
-    try:
+def free_bytes(root: Path = control_groups.ROOT) -> float:
+    """Bytes that can be had without swapping: of the machine, and of the control groups that this process is in; infinite
+    where nobody tells.
+    """
+    machine = math.inf
+    with contextlib.suppress(ModuleNotFoundError):  # a worker's interpreter may have NumPy and its framework alone
         import psutil
-    except ModuleNotFoundError:  # a worker's interpreter may have NumPy and its framework alone
-        machine = math.inf
-    else:
-        machine = float(psutil.virtual_memory().available)
-    return min(machine, _free_in_groups(root))
+
+        with contextlib.suppress(OSError, ValueError, psutil.Error):  # a sandbox without /proc
+            machine = float(psutil.virtual_memory().available)
+    grouped = control_groups.free_bytes(root)
+    return machine if grouped is None else min(machine, grouped)
 
 
-def _free_in_groups(root: Path) -> float:
-    """The least that is left in a control group above this process, version 1 or 2; infinite where none has a limit."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return math.inf
-    least = math.inf
-    for line in lines:
-        _, controllers, place = line.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        top = root / "sys/fs/cgroup" / controllers
-        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
-        inner = top / place.lstrip("/")
-        # Inside a container the path may be the host's: then the group is what is mounted at the top.
-        for group in {top, *(p for p in (inner, *inner.parents) if p.is_relative_to(top))}:
-            least = min(least, _free_in(group, *names))
-    return least
+def usable_bytes() -> int | None:
+    """What there is for all processes together, of the machine or of the control groups; None where nobody tells."""
+    limits = [control_groups.memory_limit_bytes()]
+    with contextlib.suppress(ModuleNotFoundError):
+        import psutil
 
-
-def _free_in(group: Path, limit: str, usage: str) -> float:
-    try:
-        most, used = (group / limit).read_text().strip(), int((group / usage).read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):
-        return math.inf
-    if most == "max":
-        return math.inf
-    # File pages that nobody has used for a while are given up first.
-    return int(most) - used + int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            limits.append(int(psutil.virtual_memory().total))
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from backends import registry
 from benchmarks.errors import UsageError
-from benchmarks.harness import room
 from benchmarks.harness.ceilings import measure_ceilings
 from benchmarks.harness.grouping import COPIES, fitting_groups
 from benchmarks.harness.handicap import handicaps
+from benchmarks.harness.oracle_answers import OracleAnswers
 from benchmarks.harness.process import WorkerFailed
 from benchmarks.harness.sweep import Sweep
 from benchmarks.plan import CellKey, Plan
@@ -24,14 +24,13 @@ from benchmarks.records import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from contextlib import AbstractContextManager
 
     from benchmarks.cases import Case
     from benchmarks.harness.protocol import Message
     from benchmarks.harness.session import Greeting, Session
     from benchmarks.harness.state import Event, State
 
-_ORACLE_LIMIT_S = 600.0
 _FEWEST_TURNS = 4
 _LONGEST_S = 0.5
 """A cell whose turns take longer than this, in one process, gets fewer of them."""
@@ -40,16 +39,23 @@ _LONGEST_S = 0.5
 class Scheduler:
     """Runs a plan in a session."""
 
-    def __init__(self, plan: Plan, session: Session, state: State, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        session: Session,
+        state: State,
+        emit: Callable[[Event], None],
+        unbroken: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`unbroken`: what a Ctrl-C has to wait for: a block, and the telling of it."""
         self._plan = plan
         self._session = session
         self._state = state
         self._emit = emit
-        self._random = random.Random(plan.seed)  # noqa: S311 - an order of turns, no secret
-        self._order = 0
+        self._unbroken = unbroken
+        self._order = 1 + max((block[1] for known in state.cells.values() for block in known.all_blocks()), default=-1)
         self._sweep = Sweep(plan, state)
-        self._oracle_s: dict[str, float] = {}
-        """What it took for each case, where it was asked in this session."""
+        self._answers = OracleAnswers(plan, session, state, self._sweep, self._failed, emit)
         self._cases: dict[str, Case] = {}
         """Of the group that is being measured."""
         self._ready: dict[CellKey, float] = {}
@@ -89,8 +95,8 @@ class Scheduler:
 
     def _with_oracle(self, cases: list[Case], process: int) -> list[Case]:
         """Those that the oracle has an answer to, in the last process to fresh inputs too."""
-        cases = [case for case in cases if self._has_room(case) and self._ask_oracle(case, 0)]
-        return [case for case in cases if process < self._plan.processes - 1 or self._ask_oracle(case, 1)]
+        cases = [case for case in cases if self._answers.has_room(case) and self._answers.ask(case, 0)]
+        return [case for case in cases if process < self._plan.processes - 1 or self._answers.ask(case, 1)]
 
     def _open(self, case: Case) -> list[CellKey]:
         return [cell for cell in self._plan.cells(case) if self._state.cells[cell].status is None]
@@ -103,25 +109,12 @@ class Scheduler:
 
     def _welcome(self, greetings: dict[str, Greeting]) -> None:
         for greeting in greetings.values():
-            if greeting.status is not Status.OK and greeting.framework in self._plan.asked:
-                raise UsageError(greeting.reason)
             before = self._state.greetings.get(greeting.framework)
+            if greeting.status is not Status.OK and greeting.framework in self._plan.asked and before is None:
+                raise UsageError(greeting.reason)
             if before and before["version"] != greeting.version and greeting.status is Status.OK:
                 raise UsageError(f"the run began with {before['version']}, here is {greeting.version}; start a new run")
-            self._emit(
-                {
-                    "event": "greeting",
-                    "framework": greeting.framework,
-                    "status": greeting.status,
-                    "reason": greeting.reason,
-                    "version": greeting.version,
-                    "devices": list(greeting.devices),
-                    "settings": dict(greeting.settings),
-                    "variables": dict(greeting.variables),
-                    "own_variables": dict(greeting.own_variables),
-                    "import_s": greeting.import_s,
-                }
-            )
+            self._emit(greeting.to_event())
         present = [g for g in greetings.values() if g.status is Status.OK]
         for greeting in present:
             found = dict(greeting.settings).get("threads", "")
@@ -154,11 +147,18 @@ class Scheduler:
                 if cell in self._ready:
                     self._attempt(cell, "recheck", **self._recheck(cell))
         for framework in {cell.framework for cell in self._ready}:
+            self._release(framework)
+
+    def _release(self, framework: str) -> None:
+        try:
             self._session.ask(framework, "release", self._plan.time_limit_s)
+        except WorkerFailed:
+            self._ready = {}  # they are measured; the next group needs the worker
+            self._revive(framework)
 
     def _fetch(self, case: Case, frameworks: set[str]) -> None:
         """All workers at once make the inputs and read the oracle: what is on the clock afterwards waits for neither."""
-        fields = {"case": case.to_dict(), "seed": self._plan.seed, "expected": str(self._file(case, 0))}
+        fields = {"case": case.to_dict(), "seed": self._plan.seed, "expected": str(self._answers.file(case, 0))}
         queues = {framework: [(framework, fields)] for framework in frameworks if framework in self._session}
         answered = {
             framework for framework, _ in self._session.ask_side_by_side(queues, "fetch", self._plan.time_limit_s)
@@ -171,11 +171,11 @@ class Scheduler:
         fields: Message = {"case": case.to_dict(), "implementation": cell.implementation, "device": cell.device}
         facts = self._state.cells[cell].facts
         known = [facts["kernel"], facts["per_call_s"]] if facts else None
-        return {**fields, "seed": self._plan.seed, "expected": str(self._file(case, 0)), "known": known}
+        return {**fields, "seed": self._plan.seed, "expected": str(self._answers.file(case, 0)), "known": known}
 
     def _recheck(self, cell: CellKey) -> Message:
         case = self._cases[cell.case]
-        files = {"expected": str(self._file(case, 0)), "fresh_expected": str(self._file(case, 1))}
+        files = {"expected": str(self._answers.file(case, 0)), "fresh_expected": str(self._answers.file(case, 1))}
         return {"seed": self._plan.seed, "fresh_seed": self._plan.seed + 1, **files}
 
     def _prepare(self, cell: CellKey) -> None:
@@ -214,44 +214,68 @@ class Scheduler:
         return remaining
 
     def _take_turns(self, process: int) -> None:
-        """Rounds of one block each, in random order: drift and neighbours hit all alike."""
+        """Rounds of one block each, in random order: drift and neighbours hit all alike. What is there is not asked again."""
         rounds = self._plan.blocks
+        there = {cell: self._state.cells[cell].rounds(process) for cell in self._ready}
         for block in range(rounds):
             turn = list(self._ready)
-            self._random.shuffle(turn)
+            random.Random(f"{self._plan.seed} {process} {block}").shuffle(turn)  # noqa: S311 - an order, no secret
             for cell in turn:
-                if cell not in self._ready:
+                if cell not in self._ready or block in there[cell]:
                     continue
                 per_call = self._ready[cell]
                 # Long calls need fewer turns; they are spread evenly over the rounds.
                 turns = min(rounds, max(_FEWEST_TURNS, round(_LONGEST_S / per_call)))
-                if (block + 1) * turns // rounds == block * turns // rounds:
-                    continue
-                calls = max(1, round(self._plan.block_s / per_call))
-                slowed = {"slowdown": self._plan.slowdown} if self._plan.slowdown else {}
-                answer = self._attempt(cell, "block", calls=calls, **slowed)
-                if answer is None:
-                    continue
-                seconds = answer["seconds"]
-                place = {"process": process, "block": block, "order": self._order, "calls": calls, "seconds": seconds}
-                told = {name: answer[name] for name in ("per_call_s", "canary_s")}
+                if (block + 1) * turns // rounds != block * turns // rounds:
+                    self._block(cell, process, block, max(1, round(self._plan.block_s / per_call)))
+
+    def _block(self, cell: CellKey, process: int, block: int, calls: int) -> None:
+        slowed = {"slowdown": self._plan.slowdown} if self._plan.slowdown else {}
+        with self._unbroken():
+            answer = self._ask(cell, "block", calls=calls, **slowed)
+            if isinstance(answer, dict) and answer["status"] == Status.OK:
+                place = {"process": process, "block": block, "order": self._order, "calls": calls}
+                told = {name: answer[name] for name in ("seconds", "per_call_s", "canary_s")}
                 self._emit({"event": "block", **_name(cell), **place, **told})
                 self._order += 1
+                return
+        self._ended(cell, "block", answer)
+
+    def _ask(self, cell: CellKey, op: str, /, **fields: Any) -> Message | WorkerFailed | None:
+        """A worker's answer or how it failed; None where the cell has ended in between. One that was gone before it was
+        asked, as the kernel ends idle workers first when memory runs out, is started anew and asked once more.
+        """
+        for is_again in (False, True):
+            try:
+                return self._session.ask(cell.framework, op, self._plan.time_limit_s, cell=str(cell), **fields)
+            except WorkerFailed as failure:
+                if is_again or not failure.idle:
+                    return failure
+                self._revive(cell.framework)
+                if cell.framework not in self._session:
+                    return failure if op == "prepare" else None
+                if op != "prepare" and cell not in self._ready:
+                    return None
+        return None
 
     def _attempt(self, cell: CellKey, op: str, /, **fields: Any) -> Message | None:
-        """Ask a cell's worker; a failure becomes the cell's row and, if the worker is gone, its other cells move on."""
-        try:
-            answer = self._session.ask(cell.framework, op, self._plan.time_limit_s, cell=str(cell), **fields)
-        except WorkerFailed as failure:
-            self._ready.pop(cell, None)
-            self._failed(cell, failure.status, f"in {op}: {failure.reason}")
-            self._revive(cell.framework)
-            return None
-        if answer["status"] == Status.OK:
+        """Ask a cell's worker; the answer, or None where the cell has ended."""
+        answer = self._ask(cell, op, **fields)
+        if isinstance(answer, dict) and answer["status"] == Status.OK:
             return answer
-        self._ready.pop(cell, None)
-        self._failed(cell, answer["status"], answer["reason"])
+        self._ended(cell, op, answer)
         return None
+
+    def _ended(self, cell: CellKey, op: str, how: Message | WorkerFailed | None) -> None:
+        """A failure becomes the cell's row and, if the worker is gone, its other cells move on. None: it has its row."""
+        self._ready.pop(cell, None)
+        if how is None:
+            return
+        if isinstance(how, WorkerFailed):
+            self._failed(cell, how.status, f"in {op}: {how.reason}")
+            self._revive(cell.framework)
+        else:
+            self._failed(cell, how["status"], how["reason"])
 
     def _revive(self, framework: str) -> None:
         """A new worker in place of a dead one, with the cells that the dead one held and did not die of."""
@@ -267,57 +291,6 @@ class Scheduler:
             )
         for cell in lost:
             self._prepare(cell)
-
-    def _has_room(self, case: Case) -> bool:
-        """Whether any cell of a case may start. Those that cannot fit have failed before anything is allocated for them."""
-        known = registry.implementations()
-        cells = self._plan.cells(case)
-        for cell in cells:
-            if self._state.cells[cell].status is None and not self._state.cells[cell].facts:
-                refused = room.refusal(case, known.get(cell.implementation), cell.device, len(self._plan.frameworks))
-                if refused is not None:
-                    self._failed(cell, *refused)
-        return any(self._state.cells[cell].status is None for cell in cells)
-
-    def _ask_oracle(self, case: Case, extra: int) -> bool:
-        """The oracle's answer for the inputs that are timed (extra 0) or the fresh ones (1), once, whatever the process.
-
-        False where it has none: then the cells of the case have failed.
-        """
-        file = self._file(case, extra)
-        if file.exists():
-            return True
-        if not self._open(case):  # its oracle failed, or a shorter case told how it would end
-            return case.name in self._state.cases
-        too_long = self._sweep.oracle_takes_too_long(case, self._oracle_s) if extra == 0 else None
-        if too_long is not None:
-            for cell in self._open(case):
-                self._failed(cell, Status.TIMEOUT, too_long)
-            return False
-        fields = {
-            "case": case.to_dict(),
-            "seed": self._plan.seed + extra,
-            "file": str(file),
-            "only_expected": extra > 0,
-        }
-        start = time.monotonic()
-        try:
-            answer = self._session.oracle(_ORACLE_LIMIT_S, **fields)
-        except WorkerFailed as failure:
-            answer = {"status": failure.status, "reason": failure.reason}
-        if answer["status"] != Status.OK:
-            for cell in self._open(case):
-                self._failed(cell, answer["status"], f"the oracle failed: {answer['reason']}")
-            return False
-        if extra == 0:
-            self._oracle_s[case.name] = time.monotonic() - start
-            told = {k: v for k, v in answer.items() if k not in ("status", "reason")}
-            self._emit({"event": "oracle", "case": case.name, **told})
-        return True
-
-    def _file(self, case: Case, extra: int) -> Path:
-        place = self._plan.cases.index(case)
-        return self._session.folder / f"{place}-{extra}.npz"
 
     def _failed(self, cell: CellKey, status: str, reason: str) -> None:
         self._emit({"event": "failed", **_name(cell), "status": str(status), "reason": reason})

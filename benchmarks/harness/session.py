@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchmarks.errors import UsageError
+from benchmarks.harness.janitor import Janitor
 from benchmarks.harness.process import (
     START_LIMIT_S,
     Worker,
@@ -21,6 +21,7 @@ from benchmarks.records import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from benchmarks.harness.protocol import Message
 
@@ -43,6 +44,21 @@ class Greeting:
     own_variables: tuple[tuple[str, str], ...] = ()
     """Those that the framework or a plug-in set while it was imported."""
 
+    def to_event(self) -> dict[str, Any]:
+        """For the journal; greet is the inverse."""
+        return {
+            "event": "greeting",
+            "framework": self.framework,
+            "status": self.status,
+            "reason": self.reason,
+            "version": self.version,
+            "devices": list(self.devices),
+            "settings": dict(self.settings),
+            "variables": dict(self.variables),
+            "own_variables": dict(self.own_variables),
+            "import_s": self.import_s,
+        }
+
 
 def usual_workers(
     frameworks: Iterable[str],
@@ -51,13 +67,15 @@ def usual_workers(
     *,
     neutral: bool = False,
     variables: tuple[tuple[str, str], ...] = (),
+    memory_limit_bytes: int | None = None,
 ) -> tuple[WorkerSpec, ...]:
     """One worker per framework, named after it, in this interpreter and checkout; `plugins` by framework.
 
     `neutral`: without the variables of this environment that steer. `variables`: (name, value) that are set.
     """
     offered = plugins or {}
-    usual = WorkerSpec(name="", cpus=cpus, variables=variables, cleared=neutral_clears() if neutral else ())
+    cleared = neutral_clears() if neutral else ()
+    usual = WorkerSpec(name="", cpus=cpus, variables=variables, cleared=cleared, memory_limit_bytes=memory_limit_bytes)
     return tuple(replace(usual, name=name, framework=name, plugins=offered.get(name, ())) for name in frameworks)
 
 
@@ -66,15 +84,22 @@ class Session:
 
     def __init__(self, specs: Iterable[WorkerSpec], *, log: Path | None = None) -> None:
         """`log`: folder of the workers' output."""
-        self._scratch = tempfile.TemporaryDirectory(prefix="attnbench-")
-        self.folder = Path(self._scratch.name)
-        """For files shared between workers; removed at the end."""
+        try:
+            self._janitor = Janitor()
+        except OSError as error:
+            raise UsageError(
+                f"cannot make a temporary folder: {error.strerror or error}; TMPDIR says where it is to be"
+            ) from None
+        self.folder = self._janitor.folder
+        """For files shared between workers; removed at the end, whatever the end is."""
         self._log = log or self.folder
         self._specs = {spec.name: spec for spec in specs}
         self._workers: dict[str, Worker] = {}
         self._stillborn: dict[str, WorkerFailed] = {}
         """Launched, and gone before they were asked anything."""
         self._oracle: Worker | None = None
+        limits = [spec.memory_limit_bytes for spec in self._specs.values()]
+        self._oracle_spec = WorkerSpec(name="oracle", memory_limit_bytes=next(iter(limits), None))
 
     def __enter__(self) -> Session:
         return self
@@ -83,12 +108,12 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        self._scratch.cleanup()
+        self._janitor.close()
 
     def launch(self, only: Collection[str] | None = None) -> None:
         """Start fresh workers, all or those named, all at once, and the oracle's; they import while the caller goes on."""
         self.stop()
-        self._oracle = self._start_oracle()
+        self._oracle = self._start(self._oracle_spec)
         for name in self._specs if only is None else only:
             try:
                 self._spawn(name).send("hello")
@@ -104,24 +129,30 @@ class Session:
         }
         for name, greeting in found.items():
             if greeting.status is not Status.OK and name in self._workers:
-                self._workers.pop(name).stop()
+                self._end(self._workers.pop(name))
         return found
 
     def _spawn(self, name: str) -> Worker:
-        worker = Worker(self._specs[name], self._log / f"{name}.log")
-        self._workers[name] = worker
+        worker = self._workers[name] = self._start(self._specs[name])
         return worker
 
-    def _start_oracle(self) -> Worker:
-        return Worker(WorkerSpec(name="oracle"), self._log / "oracle.log")
+    def _start(self, spec: WorkerSpec) -> Worker:
+        worker = Worker(spec, self._log / f"{spec.name}.log")
+        self._janitor.born(worker.pid)
+        return worker
+
+    def _end(self, worker: Worker) -> None:
+        worker.stop()
+        self._janitor.ended(worker.pid)
 
     def restart(self, name: str) -> None:
         """Replace a worker that is gone. Raises WorkerFailed where it does not come back."""
         if name in self._workers:
-            self._workers.pop(name).stop()
-        answer = self._spawn(name).ask("hello", START_LIMIT_S)
+            self._end(self._workers.pop(name))
+        self._spawn(name)
+        answer = self.ask(name, "hello", START_LIMIT_S)
         if answer["status"] != Status.OK:
-            self._workers.pop(name).stop()
+            self._end(self._workers.pop(name))
             raise WorkerFailed(Status(answer["status"]), str(answer["reason"]))
 
     def __contains__(self, name: str) -> bool:
@@ -133,7 +164,7 @@ class Session:
         try:
             return self._workers[name].ask(op, limit_s, **fields)
         except WorkerFailed:
-            del self._workers[name]
+            self._end(self._workers.pop(name))
             raise
 
     def ask_side_by_side(
@@ -149,26 +180,39 @@ class Session:
         `ended` is told of that request.
         """
         waiting = {name: list(queue) for name, queue in queues.items() if queue}
+        answers: dict[str, Message | WorkerFailed] = {}
         for name, queue in waiting.items():
-            self._workers[name].send(op, **queue[0][1])
+            answers |= self._send_next(name, op, queue)
         while waiting:
-            answers = receive_any([self._workers[name] for name in waiting], limit_s)
-            for name, answer in answers.items():
+            answers |= {} if answers else receive_any([self._workers[name] for name in waiting], limit_s)
+            taken, answers = answers, {}
+            for name, answer in taken.items():
                 token, _ = waiting[name].pop(0)
                 if isinstance(answer, WorkerFailed):
-                    del self._workers[name], waiting[name]
+                    self._end(self._workers.pop(name))
+                    del waiting[name]
                     ended(token, answer)
                     continue
                 if waiting[name]:
-                    self._workers[name].send(op, **waiting[name][0][1])
+                    answers |= self._send_next(name, op, waiting[name])
                 else:
                     del waiting[name]
                 yield token, answer
 
+    def _send_next(self, name: str, op: str, queue: Sequence[tuple[T, Message]]) -> dict[str, Message | WorkerFailed]:
+        """Nothing, or that the worker was gone already."""
+        try:
+            self._workers[name].send(op, **queue[0][1])
+        except WorkerFailed as failure:
+            return {name: failure}
+        return {}
+
     def oracle(self, limit_s: float, /, **fields: Any) -> Message:
         """Ask the oracle's worker. Frameworks keep running: nothing is being timed then."""
         if self._oracle is None or not self._oracle.alive:
-            self._oracle = self._start_oracle()
+            if self._oracle is not None:
+                self._end(self._oracle)
+            self._oracle = self._start(self._oracle_spec)
         return self._oracle.ask("oracle", limit_s, **fields)
 
     def freeze(self, but: str | None = None) -> None:
@@ -187,9 +231,9 @@ class Session:
     def stop(self) -> None:
         """End all workers."""
         for worker in self._workers.values():
-            worker.stop()
+            self._end(worker)
         if self._oracle is not None:
-            self._oracle.stop()
+            self._end(self._oracle)
         self._workers, self._stillborn, self._oracle = {}, {}, None
 
 

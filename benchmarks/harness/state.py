@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.plan import CellKey
 from benchmarks.records import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Event = dict[str, Any]
 
@@ -25,6 +28,15 @@ class CellState:
     )
     """Process -> (block, order, calls, seconds, canary_s, per_call_s)."""
 
+    def all_blocks(self) -> Iterator[tuple[int, int, int, float, float, float]]:
+        """Those of all processes."""
+        for blocks in self.blocks.values():
+            yield from blocks
+
+    def rounds(self, process: int) -> set[int]:
+        """The numbers of the blocks that a process has."""
+        return {block for block, *_ in self.blocks.get(process, ())}
+
 
 @dataclass(slots=True)
 class State:
@@ -34,15 +46,15 @@ class State:
     cases: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What the oracle said of each case: naive_error, flops, flops_conventional, bytes."""
     done: set[tuple[str, int]] = field(default_factory=set)
-    """(case, process) that are complete."""
+    """(case, process) that are complete. Of the others --resume measures the blocks that are not there."""
     greetings: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The latest of each framework."""
     matmul_gflops: dict[str, dict[str, float]] = field(default_factory=dict)
     """dtype -> framework -> best rate."""
     gb_per_s: dict[str, float] = field(default_factory=dict)
-    call_overhead_s: dict[str, float] = field(default_factory=dict)
-    """framework -> what an empty call costs in the timed loop."""
     """Framework -> the best rate at which it reads memory."""
+    call_overhead_s: dict[str, float] = field(default_factory=dict)
+    """Framework -> what an empty call costs in the timed loop."""
     machines: dict[str, State] = field(default_factory=dict)
     """In a run on a cluster: what each machine has measured. What stands above is then empty."""
     conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -52,12 +64,19 @@ class State:
     handicaps: list[dict[str, Any]] = field(default_factory=list)
     wall_s: float = 0.0
     timed_s: float = 0.0
+    _latest_s: float = 0.0
+    """How long the session had lasted at its latest event, where its end is not told: it was killed."""
 
     def apply(self, event: Event) -> None:
         """Take one event in. Unknown kinds are ignored: a newer journal may have more."""
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
+        if event["event"] != "end":
+            self._latest_s = event.get("t_s", self._latest_s)
+
+    def _on_begin(self, event: Event) -> None:
+        self.wall_s += self._latest_s
 
     def _on_greeting(self, event: Event) -> None:
         self.greetings[event["framework"]] = event
@@ -116,12 +135,7 @@ class State:
 
     def _on_end(self, event: Event) -> None:
         self.wall_s += event["wall_s"]
-
-    def drop_unfinished(self) -> None:
-        """Forget the blocks of (case, process) pairs that were interrupted: --resume measures those again, whole."""
-        for place, cell in self.cells.items():
-            for process in [p for p in cell.blocks if (place.case, p) not in self.done]:
-                del cell.blocks[process]
+        self._latest_s = 0.0
 
 
 def key(event: Event) -> CellKey:

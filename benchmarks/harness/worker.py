@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import backends
 from backends import registry
-from backends.interface import Framework, Implementation, KernelMismatch, Unsupported
+from backends.interface import Framework, Implementation, Unsupported
 from benchmarks.cases import Case
 from benchmarks.harness import oracle, protocol
 from benchmarks.harness.canary import Canary
-from benchmarks.harness.cell import Cell, Incorrect, time_calls
+from benchmarks.harness.cell import Cell, time_calls
+from benchmarks.harness.failures import status_of, told
 from benchmarks.harness.protocol import Message
-from benchmarks.harness.room import NoRoom, insist_on_room
+from benchmarks.harness.room import insist_on_room
 from benchmarks.harness.steering import steering_variables
 from benchmarks.records import Status
 from benchmarks.work import ITEMSIZE
@@ -38,14 +39,6 @@ if TYPE_CHECKING:
 _EMPTY_CALLS = 1000
 _REMEMBERED = 2
 """Inputs, and oracle's answers, that a worker keeps: those that are timed and the fresh ones."""
-_MEMORY_WORDS = (
-    "out of memory",
-    "resource_exhausted",
-    "resource exhausted",
-    "can't allocate",
-    "failed to allocate",
-    "bad_alloc",
-)
 
 
 def die_with_parent() -> None:
@@ -62,35 +55,6 @@ def die_first() -> None:
     """
     with contextlib.suppress(OSError):  # no Linux, or a sandbox without this file
         Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def status_of(error: BaseException) -> Status:
-    """The status that an exception stands for."""
-    if isinstance(error, Unsupported):
-        return Status.UNSUPPORTED
-    if isinstance(error, Incorrect):
-        return Status.INCORRECT
-    if isinstance(error, backends.MissingFramework):
-        return Status.NOT_INSTALLED
-    text = f"{type(error).__name__} {error}".lower()
-    if isinstance(error, MemoryError) or any(word in text for word in _MEMORY_WORDS):
-        return Status.OUT_OF_MEMORY
-    return Status.ERROR
-
-
-def told(error: BaseException) -> str:
-    """An exception in one line: what it says, with its type where that is not one of ours."""
-    line = " ".join(str(error).split())[:400]
-    ours = (
-        Unsupported,
-        NoRoom,
-        Incorrect,
-        KernelMismatch,
-        backends.MissingFramework,
-        backends.BrokenFramework,
-        backends.PluginError,
-    )
-    return line if isinstance(error, ours) and line else f"{type(error).__name__}: {line}".rstrip(": ")
 
 
 class Server:
@@ -290,7 +254,8 @@ def answer(server: Server, request: Message) -> Message:
     try:
         return {"status": Status.OK, "reason": "", **method(**request)}
     except Exception as error:  # noqa: BLE001 - foreign code may raise anything: recorded as a status with its reason
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # the log's disk may be full
+            traceback.print_exc()
         return {"status": status_of(error), "reason": told(error)}
     finally:
         gc.enable()
@@ -301,7 +266,8 @@ def serve(connection: Connection, server: Server) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             protocol.send(connection, answer(server, protocol.receive(connection)))
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):  # the log's disk may be full
+                sys.stderr.flush()
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.comparison.gates import accuracy, memory
 from benchmarks.comparison.verdicts import CellComparison, Comparison, Complaint, Gate, Verdict
 from benchmarks.harness.session import Session
+from benchmarks.journal import Journal
 from benchmarks.live.alternation import Alternation
 from benchmarks.live.plan import SIDES, LivePlan, Pair
 from benchmarks.live.sequential import FEWEST_EPOCHS, look, looks
@@ -42,14 +42,10 @@ def measure(plan: LivePlan, folder: Path, show: Callable[[Event], None], prior: 
     verdicts: dict[Pair, tuple[Change, Verdict]] = {}
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
-    with (
-        (folder / "journal.jsonl").open("a", encoding="utf-8") as journal,
-        Session(plan.workers(), log=logs) as session,
-    ):
+    with Journal(folder) as journal, Session(plan.workers(), log=logs) as session:
 
         def emit(event: Event) -> None:
-            journal.write(json.dumps({**event, "t_s": round(time.monotonic() - start, 4)}) + "\n")
-            journal.flush()
+            journal.append({**event, "t_s": round(time.monotonic() - start, 4)})
             state.apply(event)
             show(event)
 

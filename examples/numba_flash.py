@@ -1,8 +1,8 @@
-"""Flash attention in plain loops, compiled by Numba: tiles of keys, a running softmax, and no score outside of its tile.
+"""Flash attention in loops compiled by Numba: tiles of keys, a running softmax, and no score outside of its tile.
 
-Each thread takes one block of queries of one head, after FlashAttention-2 (Dao, 2023), algorithm 1:
-when a tile raises a row's maximum, what the row has gathered so far is scaled down. Tiles that no query of the block sees
-are never read. Needs Numba: pip install -e ".[numba]" -c constraints.txt
+Each thread takes blocks of queries of one head, after FlashAttention-2 (Dao, 2023), algorithm 1: when a tile raises a row's
+maximum, what the row has gathered so far is scaled down. Tiles that no query of a block sees are never read.
+Needs Numba: pip install -e ".[numba]" -c constraints.txt
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 from backends import implementation
 from backends.numpy_threads import threads
 
-ROWS, KEYS = 32, 64
+ROWS = 64
 # Sums may be reordered, so that they use vector units; NaN and inf keep their meaning.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
@@ -28,126 +28,97 @@ def attention(
     (B, N, T, H), S = query.shape, key.shape[2]
     real, diagonal = query.dtype.type, S - T if causal == "bottom_right" else 0
     left, right = (T + S if side is None else side for side in window or (None, None))
-    band = diagonal - left, diagonal + (right if causal is None else 0)
     numba.set_num_threads(min(threads(), numba.config.NUMBA_NUM_THREADS))
-    out = np.empty((B, N, T, value.shape[3]), query.dtype)
+    out = np.zeros((B, N, T, value.shape[3]), query.dtype)
     flash(
         out,
-        real(H**-0.5 if scale is None else scale),
-        real(softcap or 0),
-        *(query, key, value),
+        query * real(H**-0.5 if scale is None else scale),
+        *(key, value),
         np.empty((0, 0, 0, 0), np.bool_) if mask is None else mask,
         np.empty((0, 0, 0, 0), query.dtype) if bias is None else bias,
         np.full(B, S) if kv_lengths is None else np.minimum(kv_lengths, S).astype(np.int64),
-        band,
+        diagonal - left,
+        diagonal + (right if causal is None else 0),
+        real(softcap or 0),
     )
     return out
 
 
-@numba.njit(parallel=True, cache=True)
-def flash(out, scale, softcap, query, key, value, mask, bias, lengths, band):
+@numba.njit(parallel=True)
+def flash(out, query, key, value, mask, bias, lengths, left, right, softcap):
     """Fill `out`, blocks of queries spread over threads; the last come first, for under a causal mask they see most."""
     B, N, T, _ = query.shape
     blocks = (T + ROWS - 1) // ROWS
     for task in numba.prange(B * N * blocks):
         b, n, block = task % (B * N) // N, task % N, blocks - 1 - task // (B * N)
-        one_block(out, scale, softcap, query, key, value, mask, bias, lengths, band, b, n, block * ROWS)
+        one_block(out, query, key, value, mask, bias, lengths[b], left, right, softcap, b, n, block * ROWS)
 
 
-@numba.njit(fastmath=FAST, cache=True)
-def one_block(out, scale, softcap, query, key, value, mask, bias, lengths, band, b, n, first):
-    """A query at t sees the keys s < lengths[b] with left <= s - t <= right that the mask lets it see."""
-    (_, N, T, H), (_, K, _, V) = query.shape, value.shape
-    (left, right), length, rows = band, lengths[b], min(ROWS, T - first)
-    padded = (H + 3) // 4 * 4
-    q = np.zeros((ROWS, padded), query.dtype)
-    for r in range(rows):
-        for h in range(H):
-            q[r, h] = query[b, n, first + r, h] * scale
-    keys, values = np.zeros((padded, KEYS), key.dtype), np.zeros((KEYS, V), value.dtype)
-    gathered, row = np.zeros((ROWS, V), query.dtype), np.empty(KEYS, query.dtype)
-    total, highest = np.zeros(ROWS, query.dtype), np.full(ROWS, -np.inf, query.dtype)
-    start = max(first + left, 0) // KEYS * KEYS
-    for at in range(start, min(length, first + rows + right), KEYS):
-        wild = take(key[b, n // (N // K)], value[b, n // (N // K)], at, min(at + KEYS, length), keys, values)
-        for r in range(rows):
-            score(row, q[r], keys, softcap)
-            hide_and_add(row, mask, bias, length, left, right, b, n, first + r, at)
-            highest[r], total[r] = fold(row, values, wild, highest[r], total[r], gathered[r])
-    for r in range(rows):
-        for v in range(V):
-            out[b, n, first + r, v] = gathered[r, v] / (total[r] if total[r] > 0 else 1)
+@numba.njit(fastmath=FAST)
+def one_block(out, query, key, value, mask, bias, length, left, right, softcap, b, n, first):
+    """A query at t sees the keys s < length with left <= s - t <= right that the mask lets it see."""
+    head = n // (query.shape[1] // key.shape[1])
+    last = min(first + ROWS, query.shape[2])
+    gathered, total = out[b, n, first:last], np.zeros(last - first, query.dtype)
+    highest = np.full(last - first, -np.inf, query.dtype)
+    # So small that BLAS keeps a product to the thread that asked for it: all threads are at work already.
+    tile = max(8, min(128, 2**18 // (ROWS * max(key.shape[3], value.shape[3]))))
+    for start in range(max(first + left, 0), min(length, last + right), tile):
+        stop = min(start + tile, length)
+        scores = np.dot(query[b, n, first:last], key[b, head, start:stop].T)
+        for r in range(last - first):
+            hide_and_add(scores[r], mask, bias, left, right, softcap, b, n, first + r, start)
+            highest[r], total[r] = exponentials(scores[r], highest[r], total[r], gathered[r])
+        add_values(gathered, scores, value[b, head, start:stop])
+    for r in range(last - first):
+        for v in range(gathered.shape[1]):
+            gathered[r, v] /= total[r] if total[r] > 0 else 1
 
 
-@numba.njit(fastmath=FAST, cache=True)
-def score(row, query, keys, softcap):
-    """The scores of a row of queries against a tile."""
-    for j in range(KEYS):
-        row[j] = 0
-    add_products(row, query, keys)
+@numba.njit(fastmath=FAST)
+def hide_and_add(row, mask, bias, left, right, softcap, b, n, t, start):
+    """The softcap, the bias, and -inf for what is hidden. A mask or bias of size 0 is none."""
     if softcap > 0:
-        for j in range(KEYS):
-            row[j] = softcap * math.tanh(row[j] / softcap)
-
-
-@numba.njit(fastmath=FAST, cache=True)
-def fold(row, values, wild, highest, total, gathered):
-    """Add a tile's weights and values to what a row of queries has gathered; its new maximum and total."""
-    top = max(highest, row.max())
-    if top == -np.inf:
-        return highest, total  # it sees no key of this tile, nor of those before
-    shrink = math.exp(highest - top)
-    for v in range(gathered.size):
-        gathered[v] *= shrink
-    for j in range(KEYS):
-        row[j] = math.exp(row[j] - top)
-    if not wild:
-        add_products(gathered, row, values)
-        return top, total * shrink + row.sum()
-    for j in range(KEYS):
-        if row[j] > 0:  # 0 * NaN is NaN: what is hidden is passed over
-            for v in range(gathered.size):
-                gathered[v] += row[j] * values[j, v]
-    return top, total * shrink + row.sum()
-
-
-@numba.njit(cache=True)
-def take(key, value, start, stop, keys, values):
-    """Copy a tile, keys transposed, zeros past the end; tell whether a value is NaN or infinite."""
-    keys[:], values[:], wild = 0, 0, False
-    for j in range(stop - start):
-        for h in range(key.shape[1]):
-            keys[h, j] = key[start + j, h]
-        for v in range(value.shape[1]):
-            values[j, v] = value[start + j, v]
-            wild |= not math.isfinite(values[j, v])
-    return wild
-
-
-@numba.njit(fastmath=FAST, cache=True)
-def add_products(row, weights, matrix):
-    """row += weights @ matrix, four rows of the matrix at a time: `row` is read and written once for four."""
-    for i in range(0, weights.size, 4):
-        a, b, c, d = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
         for j in range(row.size):
-            row[j] += a * matrix[i, j] + b * matrix[i + 1, j] + c * matrix[i + 2, j] + d * matrix[i + 3, j]
-
-
-@numba.njit(cache=True)
-def hide_and_add(row, mask, bias, length, left, right, b, n, t, at):
-    """-inf where a score is hidden, its bias added where not. A mask or bias of size 0 is none."""
-    inside = at >= t + left and at + KEYS <= min(length, t + right + 1)
-    if inside and mask.size == 0 and bias.size == 0:
+            row[j] = softcap * math.tanh(row[j] / softcap)
+    if start >= t + left and start + row.size <= t + right + 1 and mask.size == 0 and bias.size == 0:
         return
-    for j in range(KEYS):
-        s = at + j
-        if s >= length or not left <= s - t <= right or (mask.size > 0 and not of(mask, b, n, t, s)):
+    for j in range(row.size):
+        s = start + j
+        if not left <= s - t <= right or (mask.size > 0 and not of(mask, b, n, t, s)):
             row[j] = -np.inf
         elif bias.size > 0:
             row[j] += of(bias, b, n, t, s)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def of(array, b, n, t, s):
     B, N, T, S = array.shape
     return array[b if B > 1 else 0, n if N > 1 else 0, t if T > 1 else 0, s if S > 1 else 0]
+
+
+@numba.njit(fastmath=FAST)
+def exponentials(row, highest, total, gathered):
+    """Scores become weights, and what was gathered is scaled down to the new maximum; returns that and the new total."""
+    top = max(highest, row.max())
+    if top == -np.inf:  # no key seen in this tile, nor in those before
+        row[:] = 0
+        return top, total
+    shrink = math.exp(highest - top)
+    for v in range(gathered.size):
+        gathered[v] *= shrink
+    for j in range(row.size):
+        row[j] = math.exp(row[j] - top)
+    return top, total * shrink + row.sum()
+
+
+@numba.njit
+def add_values(gathered, weights, value):
+    """gathered += weights @ value. 0 * NaN is NaN: where a value is not finite, what is hidden is passed over."""
+    if np.isfinite(value.sum()):
+        gathered += np.dot(weights, value)
+        return
+    for r in range(weights.shape[0]):
+        for j in range(weights.shape[1]):
+            for v in range(value.shape[1] if weights[r, j] > 0 else 0):
+                gathered[r, v] += weights[r, j] * value[j, v]

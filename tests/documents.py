@@ -203,3 +203,23 @@ def _words(printed: str) -> set[str]:
     """The words without a digit, but for units."""
     words = {word.strip(".,:;()*") for word in printed.split()}
     return {word for word in words if not re.search(r"\d", word)} - {"", "s", "ms", "us", "B", "KB", "MB", "GB", "<"}
+
+
+def renewed(document: str, name: str) -> str:
+    """A page with what its python blocks print today in the text blocks below them."""
+    printed = {}
+    for tag in {block.tag for block in blocks(document)}:
+        chosen = [block for block in blocks(document) if block.tag == tag]
+        printed |= dict(zip((block.line for block in chosen), run_blocks(chosen, name), strict=True))
+    found, at, below = [], 0, None
+    for fence in FENCE.finditer(document):
+        if fence["info"] == "text" and below is not None:
+            found += [document[at : fence.start("body")], printed[below]]
+            at = fence.end("body")
+        below = _line(document, fence) if _line(document, fence) in printed else None
+    return "".join([*found, document[at:]])
+
+
+if __name__ == "__main__":  # python -m tests.documents docs/reading-results.md
+    for page in sys.argv[1:]:
+        Path(page).write_text(renewed(Path(page).read_text("utf-8"), page), "utf-8")

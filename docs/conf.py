@@ -44,6 +44,8 @@ html_theme = "pydata_sphinx_theme"
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
+    "navbar_center": [],
+    "navbar_persistent": ["search-button-field"],
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": [],
     "footer_end": [],
@@ -51,7 +53,7 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 html_context = {"default_mode": "auto"}
-html_sidebars = {"**": ["sidebar-nav-bs"]}
+html_sidebars = {"**": ["all-pages"]}
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

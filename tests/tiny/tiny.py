@@ -16,6 +16,10 @@ class Array:
             self._value = self._compute()
         return self._value
 
+    @property
+    def shape(self):
+        return self.wait().shape
+
 
 def array(numbers):
     return Array(lambda: numbers, numbers.dtype)

@@ -37,7 +37,9 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 # Types of other projects, which no page of ours describes, and what typing spells in its own way.
-nitpick_ignore_regex = [("py:.*", r"(np|numpy|pd|pandas|pathlib|collections|typing|contextlib|types|Any|Callable|Mapping)\b.*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(np|numpy|pd|pandas|pathlib|collections|typing|contextlib|types|Any|Callable|Mapping)\b.*")
+]
 nitpick_ignore_regex += [("py:.*", r"Path|Window|.*\.(Window|Prepared|Framework)")]  # ours, without a page
 
 html_theme = "pydata_sphinx_theme"

@@ -22,7 +22,7 @@ from tests.documents import FENCE, blocks, differences
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "from-select-to-attention.md"
-PICTURE = ROOT / "docs" / "images" / "select-and-attention.png"
+PICTURES = ROOT / "docs" / "images"
 
 
 # The document: its blocks run, and print what stands below them.
@@ -254,7 +254,7 @@ def test_select_names_the_shapes_that_do_not_go_together(query, keys, values, na
     assert named[1] in str(caught.value)
 
 
-# The picture.
+# The pictures.
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -263,24 +263,29 @@ def size_of(png: bytes) -> tuple[int, int]:
     return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
 
 
-def test_the_picture_is_what_its_script_draws(tmp_path):
-    """The script draws a picture of the committed one's size, the same bytes each time, without a date in it."""
+def test_the_pictures_are_what_their_script_draws(tmp_path):
+    """The script draws the committed pictures' sizes, the same bytes each time, small, without a date in them."""
     pytest.importorskip(
         "matplotlib", reason="matplotlib is in the environment of `nox -s pictures` only: Keras imports it"
     )
-    drawn = []
-    for name in ("first.png", "second.png"):
-        script = [sys.executable, "-W", "error", str(PICTURE.with_name("make.py")), str(tmp_path / name)]
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        script = [sys.executable, "-W", "error", str(PICTURES / "make.py"), str(tmp_path / name)]
         subprocess.run(script, check=True, timeout=120)
-        drawn.append((tmp_path / name).read_bytes())
-    assert size_of(drawn[0]) == size_of(PICTURE.read_bytes()) == (1320, 360)
-    assert drawn[0] == drawn[1]
-    for png in (drawn[0], PICTURE.read_bytes()):
-        assert len(png) <= 60_000
-        assert not [chunk for chunk in (b"tEXt", b"iTXt", b"zTXt", b"tIME", b"eXIf") if chunk in png]
+    drawn = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert drawn == sorted(path.name for path in PICTURES.glob("*.png"))
+    for name in drawn:
+        first, second, kept = (folder / name for folder in (tmp_path / "first", tmp_path / "second", PICTURES))
+        assert first.read_bytes() == second.read_bytes()
+        assert size_of(first.read_bytes()) == size_of(kept.read_bytes())
 
 
-def test_the_picture_is_in_the_document_and_described():
-    """The document embeds the picture with a description for those who do not see it."""
-    (described,) = re.findall(r"!\[([^\]]+)\]\(images/select-and-attention\.png\)", DOCUMENT.read_text("utf-8"))
+@pytest.mark.parametrize("picture", sorted(PICTURES.glob("*.png")), ids=lambda path: path.stem)
+def test_a_picture_is_small_and_described(picture):
+    """Less than 60 kB, nothing in it but the picture, and in the document once, with a description for who does not see it."""
+    png = picture.read_bytes()
+    assert len(png) <= 60_000
+    assert not [chunk for chunk in (b"tEXt", b"iTXt", b"zTXt", b"tIME", b"eXIf") if chunk in png]
+    document = DOCUMENT.read_text("utf-8")
+    (described,) = re.findall(rf"!\[([^\]]+)\]\(images/{re.escape(picture.name)}\)", document)
     assert len(described) > 100

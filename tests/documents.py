@@ -24,7 +24,8 @@ from benchmarks.records import Status
 from tests.processes import ROOT
 
 GENERATED = {
-    "docs/conformance.md": "made by `nox -s conformance`; its reproductions are run by tests/test_deviations.py"
+    "docs/conformance.md": "made by `nox -s conformance`; its reproductions are run by tests/test_deviations.py",
+    "docs/command-line.md": "made of --help when the site is built, and held by tests/test_site.py",
 }
 HISTORY = {"CHANGELOG.md": "says what commands were, too"}
 

@@ -35,7 +35,7 @@ class Roundoffs:
     """The arithmetic that an implementation claims, as unit roundoffs (2**-24 for float32, 2**-8 for bfloat16, ...)."""
 
     product: float
-    """Of the sums inside both matrix products and of the exponential: the accumulator's."""
+    """Of the sums inside both matrix products and of the exponential, which is the accumulator's."""
     score: float
     """Of the scores as stored before the softmax, times the number of times they are rounded."""
     probability: float
@@ -43,7 +43,7 @@ class Roundoffs:
     output: float
     """Of the output."""
     smallest: float = 0.0
-    """Smallest positive number of the probabilities' format: what underflows is lost."""
+    """Smallest positive number of the probabilities' format; what underflows is lost."""
 
     @classmethod
     def of(

@@ -53,7 +53,7 @@ class Deviation:
     topic: str
     """"empty_rows", "hidden_nan_key" or "hidden_nan_value"."""
     says: str
-    """What happens instead, in a few words: "mean(V)"."""
+    """What happens instead, in a few words, such as "mean(V)"."""
     source: str = ""
     """Upstream thread or file, where one exists."""
 

@@ -6,6 +6,7 @@ installing a package with an entry point in the group `attnbench.backends`.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import sys
@@ -55,7 +56,8 @@ def _importer(plugin: str | Path) -> Callable[[], object]:
     file = Path(plugin).resolve()
     if not file.is_file():
         raise PluginError(f"plug-in {text!r} is not a file")
-    name = f"attnbench_plugin_{abs(hash(str(file)))}"
+    # The same in every process: what a compiler keeps on the disk (Numba's cache, a pickle) names its module.
+    name = f"attnbench_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise PluginError(f"plug-in {text!r} is not a Python file (expected a name that ends in .py)")

@@ -173,3 +173,14 @@ import sys, backends
 print(*backends.load_plugin(sys.argv[1]), "jax/mine" in backends.implementations(), "jax" in sys.modules)
 """
     assert fresh(code, str(write(GOOD.replace("numpy/mine", "jax/mine")))) == "jax/mine True False"
+
+
+def test_a_plugin_has_the_same_module_in_every_process(write) -> None:
+    """What one process has pickled, or a compiler has kept on the disk, another one finds again."""
+    code = """
+import sys, backends
+backends.load_plugin(sys.argv[1])
+print(backends.implementations("numpy")["numpy/mine"].function.__module__)
+"""
+    path = str(write(GOOD))
+    assert fresh(code, path) == fresh(code, path)

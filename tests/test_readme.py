@@ -1,4 +1,4 @@
-"""What the README shows works: its quick start's form, its Python example, its plug-in, its commands' words."""
+"""What the README shows works: its quick start's form, its Python example, its plug-in. Its commands: test_docs.py."""
 
 from __future__ import annotations
 
@@ -53,20 +53,3 @@ def test_the_plugin_example_is_checked_and_timed(tmp_path):
     result = attnbench("run", *words, "--out", tmp_path / "run", "--quiet")
     assert result.returncode == 0, result.stderr
     assert [row["status"] for row in json.loads(result.stdout)] == ["ok", "unsupported"]
-
-
-@pytest.mark.parametrize("line", re.findall(r"^python -m benchmarks (\w+.*?)(?:\s+#.*)?$", README, re.MULTILINE))
-def test_the_options_it_shows_exist(line):
-    """Every option of every command line that the README shows is in that command's help."""
-    command, *words = line.split()
-    text = attnbench(command, "--help").stdout
-    for word in words:
-        if word.startswith("--"):
-            assert word in text
-
-
-def test_links_lead_somewhere():
-    """Relative links of the README and the pages of docs/ exist."""
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "results" / "README.md"):
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"

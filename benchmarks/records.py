@@ -178,8 +178,7 @@ def to_csv(records: Iterable[Record]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for record in records:
-        values = (getattr(record, field.name) for field in dataclasses.fields(Record))
-        writer.writerow([_cell(value) for value in values])
+        writer.writerow([_cell(getattr(record, name)) for name in FIELDS])
     return out.getvalue()
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET  # only writes here; nothing is parsed
 
 from benchmarks.insights import winners
-from benchmarks.records import Status, to_csv
+from benchmarks.records import COLUMNS, FIELDS, Status, to_csv
 from benchmarks.reports.text import harmless, seconds, spread
 
 if TYPE_CHECKING:
@@ -48,8 +47,9 @@ def _cell(text: str) -> str:
 
 def as_json(records: Sequence[Record]) -> str:
     """A list of objects with the columns of summary.csv."""
-    rows = [{k.rstrip("_"): v for k, v in dataclasses.asdict(r).items()} for r in records]
-    return json.dumps(rows, indent=1) + "\n"
+    names = list(zip(COLUMNS, FIELDS, strict=True))
+    rows = (json.dumps({column: getattr(r, name) for column, name in names}, indent=1) for r in records)
+    return "[\n" + ",\n".join(rows) + "\n]\n"
 
 
 def github(records: Sequence[Record]) -> str:

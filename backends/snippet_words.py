@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from backends.problem import Inputs, Semantics, Shape
 
 HALVES = ("bfloat16", "float16")
-SHAPES = "# query (B,T,N,H), key (B,S,K,H), value (B,S,K,V) -> (B,T,N,V)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +99,28 @@ class Words:
         return [*lines, f"seen = {joined}"]
 
 
+def shapes_of(words: Words) -> list[str]:
+    """What the function takes and returns, as comments."""
+    s = words.shape
+    lines = [
+        f"# B={s.B} T={s.T} S={s.S} N={s.N} K={s.K} H={s.H} V={s.V}, {words.dtype}",
+        "# query (B,T,N,H), key (B,S,K,H), value (B,S,K,V), output (B,T,N,V)",
+    ]
+    kinds = {
+        "mask": "mask bool (B,N,T,S), True = attend",
+        "bias": "bias (B,N,T,S)",
+        "kv_lengths": "kv_lengths int32 (B,)",
+    }
+    more = ", ".join(kinds[name] for name in words.arrays)
+    if {"mask", "bias"} & set(words.arrays):
+        more += "; an axis of size 1 stands for all"
+    return [*lines, *([f"# {more}"] if more else [])]
+
+
 def function(words: Words, body: Iterable[str], *, decorator: str = "", name: str = "attention") -> list[str]:
     """The lines of a function of the arrays."""
-    head = [decorator] if decorator else []
-    return [*head, f"def {name}({words.parameters}):", f"    {SHAPES}", *(f"    {line}" for line in body)]
+    lines = [f"    {line}".rstrip() for line in (*shapes_of(words), *body)]
+    return [*([decorator] if decorator else []), f"def {name}({words.parameters}):", *lines]
 
 
 def call(name: str, positional: str, **keywords: object) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from backends import snippet_calls, snippet_onnx, snippet_textbook
 from backends.interface import Unsupported
-from backends.snippet_words import SHAPES, Words
+from backends.snippet_words import Words, shapes_of
 
 if TYPE_CHECKING:
     from backends.interface import Implementation
@@ -79,14 +79,14 @@ def snippet(implementation: Implementation, inputs: Inputs, semantics: Semantics
 def _ours(words: Words, plugin: str | None) -> list[str]:
     """Through this project, NumPy arrays in and out."""
     arguments = [f'implementation="{words.id}"', *(f"{name}={name}" for name in words.arrays)]
-    arguments += [f"{name}={value!r}" for name, value in words.asked.as_arguments().items()]
+    arguments += [f"{name}={_literal(value)}" for name, value in words.asked.as_arguments().items()]
     rest = ", ".join(arguments)
     lines = ["import backends  # of attnbench", ""]
     lines += [f"backends.load_plugin({plugin!r})", ""] if plugin else []
     lines += [
         "",
         f"def attention({words.parameters}):  # NumPy arrays",
-        f"    {SHAPES}",
+        *(f"    {line}" for line in shapes_of(words)),
         f"    return backends.attention(query, key, value, {rest})",
     ]
     if words.backward:
@@ -98,3 +98,8 @@ def _ours(words: Words, plugin: str | None) -> list[str]:
             f"    return found[:{1 + len(words.sources)}]",
         ]
     return lines
+
+
+def _literal(value: object) -> str:
+    """As Python code; causal is a text."""
+    return f'"{value}"' if isinstance(value, str) else repr(value)

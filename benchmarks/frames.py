@@ -30,7 +30,9 @@ _KNOWN: dict[str, tuple[str, ...]] = {
 _APPEARING = ("run_id", "suite", "case", "framework", "implementation")
 """Categories in the order in which the runs have them: that of the suite and of the registry."""
 _TYPES = {f.name: str(f.type) for f in dataclasses.fields(Record)}
-_SAMPLES = {"process": "int64", "block": "int64", "order": "int64", "calls": "int64", "seconds": "float64", "canary_s": "float64"}  # fmt: skip
+_SAMPLES = dict.fromkeys(("process", "block", "order", "calls"), "int64") | dict.fromkeys(
+    ("seconds", "canary_s"), "float64"
+)
 
 
 def load(*runs: Run | Iterable[Run]) -> pd.DataFrame:

@@ -11,7 +11,8 @@ from backends import backward, registry, snippets
 from backends.accuracy import ILL_CONDITIONED, expect, judge, judge_all
 from backends.execution import refuse
 from backends.interface import Unsupported
-from tests.helpers import implementation, make_problem, with_upstream
+from backends.visibility import as_four
+from tests.helpers import implementation, make_problem, run, with_upstream
 
 PROBLEMS = {
     "plain": make_problem(K=4, T=12, S=12, dtype="float32"),
@@ -31,7 +32,7 @@ PROBLEMS = {
 }  # fmt: skip
 COMPILED = ("torch/naive-compile", "torch/flex")
 ONES = ("grouped-causal", "mask-bias")
-"""Of those that take ten seconds of a C++ compiler each."""
+"""Of those that take ten seconds of a C++ compiler each, and of those that are a call of backends.attention."""
 
 
 def namespace_of(id, problem):
@@ -45,7 +46,8 @@ def namespace_of(id, problem):
 def arrays_of(id, problem, plain):
     """What the snippet's functions take, in the framework's own type, or as NumPy arrays."""
     inputs = problem.inputs
-    given = [inputs.query, inputs.key, inputs.value, *inputs.extras().values()]
+    four = {name: as_four(a) if name in ("mask", "bias") else a for name, a in inputs.extras().items()}
+    given = [inputs.query, inputs.key, inputs.value, *four.values()]
     kinds = [inputs.dtype] * 3 + [{"mask": "bool", "kv_lengths": "int32"}.get(n, inputs.dtype) for n in inputs.extras()]
     if inputs.upstream is not None:
         given, kinds = [*given, inputs.upstream], [*kinds, inputs.dtype]
@@ -77,13 +79,15 @@ def x64_as_before(needs):
         sys.modules["jax"].config.update("jax_enable_x64", False)
 
 
-@pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
-@pytest.mark.filterwarnings("ignore:.*keras is imported")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_snippet_computes_what_was_asked_for(cpu_id):
     """Over a dozen problems: right within the bound of its implementation, or refused with the reason that it has."""
     chosen, held = implementation(cpu_id), 0
+    few = cpu_id in COMPILED or not snippets.is_plain(cpu_id)
+    if chosen.untimed:
+        pytest.skip("never timed, and so never recommended")
     for name, problem in PROBLEMS.items():
-        if cpu_id in COMPILED and name not in ONES:
+        if few and name not in ONES:
             continue
         inputs, semantics = problem.inputs, problem.semantics
         try:
@@ -94,8 +98,9 @@ def test_a_snippet_computes_what_was_asked_for(cpu_id):
         plain = snippets.is_plain(cpu_id)
         try:
             native = namespace["attention"](*arrays_of(cpu_id, problem, plain))
-        except Unsupported:
-            assert not plain
+        except Exception:  # noqa: BLE001 - whatever the framework says
+            with pytest.raises(Unsupported):  # what it cannot do shows in the call, in the framework's words
+                run(cpu_id, problem)
             continue
         out, dtype = back(cpu_id, native)
         assert dtype == inputs.dtype, (name, text)
@@ -105,14 +110,15 @@ def test_a_snippet_computes_what_was_asked_for(cpu_id):
         assert verdict.correct, f"{name}: {verdict.reason}\n{text}"
         assert plain != ("import backends" in text)
         held += 1
-    assert held >= min(2, len(ONES))
+    assert held >= 2
 
 
-@pytest.mark.filterwarnings("ignore:.*keras is imported")
 def test_gradients_of_a_snippet(cpu_id):
     """Output and gradients, held to the oracle's; where there is no backward pass, it is refused."""
     if cpu_id in COMPILED:
         pytest.skip("ten seconds of a C++ compiler; the function is that of the same name without it")
+    if implementation(cpu_id).untimed:
+        pytest.skip("never timed, and so never recommended")
     chosen, problem = implementation(cpu_id), with_upstream(PROBLEMS["grouped-causal"])
     if cpu_id.endswith("keras-layer"):  # no grouped heads
         problem = with_upstream(PROBLEMS["plain"])
@@ -140,7 +146,7 @@ def test_every_plain_snippet_is_of_an_implementation():
     problem = PROBLEMS["grouped-causal"]
     text = snippets.snippet(mine, problem.inputs, problem.semantics, plugin="mine.py")
     assert "backends.load_plugin('mine.py')" in text
-    assert "implementation=\"numpy/mine\", causal='top_left', scale=0.2)" in text
+    assert 'implementation="numpy/mine", causal="top_left", scale=0.2)' in text
 
 
 def test_a_wrong_snippet_is_caught():

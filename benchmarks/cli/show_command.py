@@ -56,7 +56,7 @@ def show_run(request: ShowRequest) -> None:
 
 
 def _told(stored: StoredRun, shown: int) -> str:
-    """As in: 12 of 190 cells of RUN, 2026-11-24, on AMD EPYC, 2 cores; 190 cells in 286 s, 143 s of it (50%) in timed blocks."""
+    """As in: 12 of 190 cells of RUN, 2026-11-24, on AMD EPYC, 2 cores; it took 286 s, 143 s (50%) in timed blocks."""
     every, state, environment = len(stored.records), stored.state, stored.environment
     words = f"{shown} of {every} cells of {stored.run_id}" if shown != every else f"{every} cells of {stored.run_id}"
     machine = environment.get("machine", {})

@@ -32,9 +32,7 @@ def markdown(records: Sequence[Record]) -> str:
         fastest = best[r.case].median_s or r.median_s
         interval = spread(r.median_s, r.ci_low_s or r.median_s, r.ci_high_s or r.median_s)
         over = "" if r.error_over_bound is None else f"{r.error_over_bound:.2f}"
-        lines.append(
-            f"| {case} | {name} | {seconds(r.median_s)} | {interval} | {r.median_s / fastest:.2f} | {over} |"
-        )
+        lines.append(f"| {case} | {name} | {seconds(r.median_s)} | {interval} | {r.median_s / fastest:.2f} | {over} |")
     return "\n".join(lines) + "\n"
 
 
@@ -71,7 +69,9 @@ def junit(records: Sequence[Record]) -> str:
         "testsuite", name="attnbench", tests=str(len(records)), failures=str(failures), skipped=str(skipped)
     )
     for r in records:
-        found = ET.SubElement(suite, "testcase", classname=harmless(r.implementation), name=harmless(f"{r.case} {r.device}"))
+        found = ET.SubElement(
+            suite, "testcase", classname=harmless(r.implementation), name=harmless(f"{r.case} {r.device}")
+        )
         if r.median_s is not None:
             found.set("time", f"{r.median_s:.9f}")
         elif r.failed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from backends import registry
@@ -191,12 +191,15 @@ def rank(timed: Sequence[Record], logs: Mapping[Any, Sequence[float]]) -> list[C
     best, others = timed[0], timed[1:]
     first = Candidate(best, 1.0, 1.0, 1.0, alike=True)
     if all(len(logs.get(r.key, ())) > 1 for r in timed):
-        estimates = [unpaired(logs[best.key], logs[r.key]) for r in others]
-        found = changes(moderate(estimates, fit_prior(estimates)), ALPHA)
-        told = [
-            Candidate(r, c.ratio, c.low, c.high, alike=c.p > ALPHA or c.ratio <= 1)
-            for r, c in zip(others, found, strict=True)
+        # The ratio is that of the medians: the logs tell how it scatters, but not at which core speed each framework ran.
+        estimates = [
+            replace(
+                unpaired(logs[best.key], logs[r.key]), log_ratio=math.log((r.median_s or 1.0) / (best.median_s or 1.0))
+            )
+            for r in others
         ]
+        found = changes(moderate(estimates, fit_prior(estimates)), ALPHA)
+        told = [Candidate(r, c.ratio, c.low, c.high, alike=c.p > ALPHA) for r, c in zip(others, found, strict=True)]
     else:
         told = [_by_intervals(best, r) for r in others]
     return [first, *told]

@@ -15,6 +15,7 @@ from benchmarks.comparison.stored import compare_sides
 from benchmarks.comparison.thresholds import asked_thresholds
 from benchmarks.comparison.verdicts import Exit
 from benchmarks.errors import UsageError
+from benchmarks.reports.progress import working
 from benchmarks.reports.text import harmless
 from benchmarks.reports.verdict_words import headline
 
@@ -40,6 +41,7 @@ class CompareRequest:
     format: Format
     save_as: list[Path]
     show_all: bool
+    quiet: bool
 
 
 def compare_runs(request: CompareRequest) -> int:
@@ -48,13 +50,21 @@ def compare_runs(request: CompareRequest) -> int:
     _check_saves_over_no_input(request)
     thresholds = asked_thresholds(request.threshold, request.floor, request.thresholds)
     noise = _noise(request)
-    a, b = read_side(request.baseline), read_side(request.candidate)
-    try:
-        notes = differences(a, b).check(force=request.force)
-    except NotComparable as error:
-        print(f"attnbench: {harmless(f'{a.label} and {b.label} are {error}')}", file=sys.stderr)
+    with working(f"reading {request.baseline}", quiet=request.quiet) as tell:
+        a = read_side(request.baseline)
+        tell(f"reading {request.candidate}")
+        b = read_side(request.candidate)
+        tell(f"comparing {len(a.records)} cells with {len(b.records)}")
+        try:
+            notes = differences(a, b).check(force=request.force)
+        except NotComparable as error:
+            refused = harmless(f"{a.label} and {b.label} are {error}")
+        else:
+            refused = ""
+            comparison = compare_sides(a, b, thresholds, request.alpha, noise, request.allow_missing)
+    if refused:
+        print(f"attnbench: {refused}", file=sys.stderr)
         return int(Exit.NOT_COMPARABLE)
-    comparison = compare_sides(a, b, thresholds, request.alpha, noise, request.allow_missing)
     notes = (*comparison.notes, *notes, *_floor_notes(noise))
     comparison = dataclasses.replace(comparison, notes=notes)
     save_comparison(comparison, request.save_as)

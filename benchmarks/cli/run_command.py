@@ -16,6 +16,7 @@ from benchmarks.harness.state import State
 from benchmarks.harness.steering import thread_variables
 from benchmarks.insights import three_lines
 from benchmarks.measure import Outcome, check_resumable, measure, remove_if_empty
+from benchmarks.parquet import check_parquet, write_run
 from benchmarks.plan import (
     Plan,
     asked_frameworks,
@@ -59,10 +60,13 @@ class RunRequest:
     block_s: float
     time_limit_s: float
     seed: int
+    parquet: bool
 
 
 def run_suite(request: RunRequest) -> int:
     """Do it, print it; the exit status."""
+    if request.parquet:
+        check_parquet()
     if request.resume is not None:
         if request.env:
             raise UsageError(
@@ -83,6 +87,8 @@ def run_suite(request: RunRequest) -> int:
             folder.close()
             remove_if_empty(folder.path)
         raise
+    if request.parquet:
+        write_run(folder.path)
     _print(outcome, plan, folder, request.format)
     if outcome.interrupted:
         return INTERRUPTED

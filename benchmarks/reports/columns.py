@@ -5,16 +5,17 @@ rich's own Table measures and wraps each cell, 2 ms a row: 50,000 cells would ta
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.style import Style
 
 _NARROWEST = 8
 """What is left of a column of names where the terminal has no room at all."""
@@ -30,6 +31,10 @@ class Column:
     """Where the line is too narrow the highest goes first; 0 stays."""
     names: bool = False
     """Text, to the left, that may be cut where nothing else helps; numbers stand to the right."""
+    most: int = 0
+    """How wide names may grow where there is room left over; 0: not wider."""
+    least: int = 0
+    """How wide names are at least, where other tables of the same columns need it."""
     brief: str = ""
     """Its name where the line is narrow; empty: the same."""
     brief_width: int = 0
@@ -51,18 +56,20 @@ class Columns:
     rows: Sequence[Row]
     gap: int = 2
     header: bool = True
-    _widths: list[int] = field(default_factory=list)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """A line for the header and one for each row."""
-        fitted = self.fit(options.max_width)
-        head = [Row([name for name, _, _ in fitted.values()], "dim")] if self.header else []
-        for row in (*head, *self.rows):
-            parts = [
-                _padded(row.cells[place], width, names) for place, (_, width, names) in fitted.items()
-            ]  # fmt: skip
-            yield Segment((" " * self.gap).join(parts).rstrip(), console.get_style(row.style) if row.style else None)
-            yield Segment.line()
+        fitted = list(self.fit(options.max_width).items())
+        if self.header:
+            names = [_padded(name, width, left) for _, (name, width, left) in fitted]
+            yield from self._line(names, console.get_style("dim"))
+        for row in self.rows:
+            parts = [_padded(row.cells[place], width, left) for place, (_, width, left) in fitted]
+            yield from self._line(parts, console.get_style(row.style) if row.style else None)
+
+    def _line(self, parts: Sequence[str], style: Style | None) -> Iterator[Segment]:
+        yield Segment((" " * self.gap).join(parts).rstrip(), style)
+        yield Segment.line()
 
     def fit(self, width: int) -> dict[int, tuple[str, int, bool]]:
         """Place of each column that is shown -> its name, its width, whether it holds names."""
@@ -73,7 +80,8 @@ class Columns:
                 for place, c in enumerate(self.columns)
             ]
             least = {
-                place: min(full, longest[place]) if self.columns[place].names else full for place, _, full in chosen
+                place: max(self.columns[place].least, min(full, longest[place])) if self.columns[place].names else full
+                for place, _, full in chosen
             }
             if self._total(least) <= width:
                 break
@@ -89,7 +97,8 @@ class Columns:
                 continue
             own = least[place]
             if self.columns[place].names:
-                own = max(min(_NARROWEST, own), min(full, own + spare))
+                most = max(full, min(longest[place], self.columns[place].most))
+                own = max(min(_NARROWEST, own), min(most, own + spare))
                 spare -= own - least[place]
             found[place] = (name, own, self.columns[place].names)
         return found

@@ -45,7 +45,7 @@ class LiveProgress:
         if kind == "turns":
             spent = (sum(event["a_s"]) + sum(event["b_s"])) / 2
             ratio = sum(event["b_s"]) / max(sum(event["a_s"]), 1e-12)
-            words = f"epoch {event['epoch'] + 1} {event['b']} {event['case']} B/A {ratio:.2f}"
+            words = f"{event['epoch'] + 1}: {event['b']} B/A {ratio:.2f} {event['case']}"
             self._bar.update(self._task, advance=spent * self._plan.epochs, description=harmless(words))
         elif kind == "epoch":
             self._say(f"epoch {event['epoch'] + 1} of at most {self._plan.epochs}, {event['open']} cells open")

@@ -48,14 +48,16 @@ def bar_of(screen: Console, *columns: ProgressColumn, quiet: bool) -> Progress:
 
 def usual_columns(width: int, *, left: str = "left") -> list[ProgressColumn]:
     """What is being done, a bar, how much, since when and for how long, as far as the width allows."""
-    columns: list[ProgressColumn] = [
-        TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
-    ]
-    columns += [BarColumn(bar_width=20 if width >= _ROOMY else 8)] if width >= _NARROW else []
-    columns += [TaskProgressColumn()]
-    return [*columns, TimeElapsedColumn(), TextColumn(left), TimeRemainingColumn()]
+    bar = 0 if width < _NARROW else 8 if width < _ROOMY else 20
+    room = max(10, width - bar - len(left) - _NUMBERS)
+    words = Column(width=room, no_wrap=True, overflow="ellipsis")
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False, table_column=words)]
+    columns += [BarColumn(bar_width=bar)] if bar else []
+    return [*columns, TaskProgressColumn(), TimeElapsedColumn(), TextColumn(left), TimeRemainingColumn()]
 
 
+_NUMBERS = 24
+"""Columns of the share that is done, of two times, and the gaps between all of it."""
 _ROOMY, _NARROW = 90, 60
 _DRAWN_EVERY_S = 0.25
 _TOLD = 2
@@ -114,7 +116,8 @@ class RunProgress:
     def _step(self, event: Event) -> None:
         """One step further; the current cell, with its median so far."""
         median = self._known.median(event["case"], event["implementation"])
-        words = f"{event['implementation']} {event['case']}" + (f" {seconds(median)}" if median else ": preparing")
+        so_far = seconds(median) if median else "preparing"
+        words = f"{event['implementation']} {so_far} {event['case']}"
         self._bar.update(self._task, advance=1, description=harmless(words))
         now = time.monotonic()
         if now - self._drawn > _DRAWN_EVERY_S:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.text import Text
 
@@ -36,6 +38,10 @@ def run_table(records: Sequence[Record], *, in_order: bool = False) -> Renderabl
     `in_order`: the cells of a case as they come.
     """
     best = winners(records)
+    longest = max((cell_len(record.implementation) for record in records), default=0)
+    columns = [
+        dataclasses.replace(c, least=min(c.width, longest)) if c.name == "implementation" else c for c in _COLUMNS
+    ]
     blocks: list[RenderableType] = []
     for case, group in groupby(records, key=lambda r: r.case):
         cells = list(group)
@@ -43,7 +49,7 @@ def run_table(records: Sequence[Record], *, in_order: bool = False) -> Renderabl
         if not in_order:
             timed.sort(key=lambda r: r.median_s or 0.0)
         blocks.append(_case_title(cells[0]))
-        blocks.append(_case_table(timed, best.get(case)))
+        blocks.append(_case_table(timed, best.get(case), columns))
         blocks.extend(_untimed(cells))
         blocks.append(Text(""))
     return Group(*blocks)
@@ -73,7 +79,7 @@ _COLUMNS = (
 )
 
 
-def _case_table(timed: Sequence[Record], winner: Record | None) -> Columns:
+def _case_table(timed: Sequence[Record], winner: Record | None, columns: Sequence[Column]) -> Columns:
     rows = []
     for record in timed:
         median = record.median_s or 0.0
@@ -90,7 +96,7 @@ def _case_table(timed: Sequence[Record], winner: Record | None) -> Columns:
             megabytes(record.peak_memory_bytes),
         )
         rows.append(Row(cells, "bold green" if record is winner else ""))
-    return Columns(_COLUMNS, rows)
+    return Columns(columns, rows)
 
 
 def _untimed(cells: Sequence[Record]) -> list[Text]:

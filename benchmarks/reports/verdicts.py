@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("", 12, names=True),
-    Column("case", 16, names=True),
-    Column("implementation", 22, names=True),
+    Column("case", 16, names=True, most=24),
+    Column("implementation", 22, names=True, most=27),
     Column("ratio", 7),
     Column("95% int.", 14, rank=1),
     Column("sees", 6, rank=2),

@@ -12,7 +12,7 @@ from benchmarks.cli import options as o
 app = typer.Typer(
     help="Which attention implementation to use, whether it is right, and whether a change made it worse.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help needs no rich, which costs half of the time that --help may take
 )

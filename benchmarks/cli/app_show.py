@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.cli import completion as c
 from benchmarks.cli import options as o
 from benchmarks.cli.app import app
 
@@ -16,16 +17,27 @@ def show(
     run: Annotated[Path, typer.Argument(help="Run folder or summary.csv.")],
     case: o.CaseGlob = None,
     implementation: o.ImplementationGlob = None,
-    framework: Annotated[list[str] | None, typer.Option(help="Only this framework. May be repeated.")] = None,
-    device: Annotated[list[str] | None, typer.Option(help="Only this device. May be repeated.")] = None,
-    dtype: Annotated[list[str] | None, typer.Option(help="Only this dtype. May be repeated.")] = None,
-    pass_: Annotated[list[str] | None, typer.Option("--pass", help="Only this pass. May be repeated.")] = None,
-    status: Annotated[list[str] | None, typer.Option(help="Only cells that ended so. May be repeated.")] = None,
+    framework: Annotated[
+        list[str] | None, typer.Option(help="Only this framework. May be repeated.", autocompletion=c.frameworks)
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Only this device. May be repeated.", autocompletion=c.devices)
+    ] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option(help="Only this dtype. May be repeated.", autocompletion=c.dtypes)
+    ] = None,
+    pass_: Annotated[
+        list[str] | None, typer.Option("--pass", help="Only this pass. May be repeated.", autocompletion=c.passes)
+    ] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(help="Only cells that ended so. May be repeated.", autocompletion=c.statuses)
+    ] = None,
     sort: Annotated[
         str | None,
         typer.Option(
             help="Best first: median, error, memory, first-call, gflops, speedup, interval; or case, implementation. "
-            "Cells of a case by it, cases by their first cell. Default: as the run printed them."
+            "Cells of a case by it, cases by their first cell. Default: as the run printed them.",
+            autocompletion=c.sorts,
         ),
     ] = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="The worst first.")] = False,
@@ -46,7 +58,9 @@ def show(
 @app.command()
 def recommend(
     shape: Annotated[str, typer.Option(help='The problem: "b=1 t=2048 s=2048 n=32 k=8 h=128 v=128".')],
-    dtype: Annotated[str | None, typer.Option(help="float64, float32 (default), bfloat16 or float16.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float64, float32 (default), bfloat16 or float16.", autocompletion=c.dtypes)
+    ] = None,
     causal: Annotated[str | None, typer.Option(help="top_left or bottom_right.")] = None,
     window: Annotated[str | None, typer.Option(help="LEFT:RIGHT, an empty side is open.")] = None,
     softcap: Annotated[float | None, typer.Option(help="Scores become softcap * tanh(scores / softcap).")] = None,
@@ -54,7 +68,9 @@ def recommend(
     mask: Annotated[str | None, typer.Option(help="random, heads, documents, prefix or padding.")] = None,
     bias: Annotated[str | None, typer.Option(help="random, full, keys or alibi.")] = None,
     kv_lengths: Annotated[str | None, typer.Option(help="One length for each batch element.")] = None,
-    pass_: Annotated[str | None, typer.Option("--pass", help="forward (default) or forward_backward.")] = None,
+    pass_: Annotated[
+        str | None, typer.Option("--pass", help="forward (default) or forward_backward.", autocompletion=c.passes)
+    ] = None,
     implementation: o.ImplementationGlob = None,
     framework: o.FrameworkName = None,
     device: o.Device = "cpu",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from hypothesis import strategies as st
 import backends
 from backends import accuracy, execution, registry
 from backends.validation import validate
+from tests.documents import FENCE, blocks, differences
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "from-select-to-attention.md"
@@ -27,78 +26,6 @@ PICTURE = ROOT / "docs" / "images" / "select-and-attention.png"
 
 
 # The document: its blocks run, and print what stands below them.
-
-FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-
-RUN_BLOCKS = """
-import contextlib, io, json, sys
-
-namespace = {"__name__": "__main__"}
-printed = []
-for block in json.load(sys.stdin):
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        # Empty lines above the source: a traceback tells lines of the document.
-        exec(compile("\\n" * block["line"] + block["source"], block["file"], "exec"), namespace)
-    printed.append(out.getvalue())
-json.dump(printed, sys.stdout)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One python block of a document."""
-
-    tag: str
-    """Names the process in which it runs, with all the others of the same tag."""
-    line: int
-    """Of its opening fence, counted from 1."""
-    source: str
-    shown: str
-    """The text block directly below; empty where there is none."""
-
-
-def blocks(document: str) -> list[Block]:
-    """The python blocks of a document in their order, each with the output shown below it."""
-    fences = list(FENCE.finditer(document))
-    found = []
-    for place, fence in enumerate(fences):
-        language, _, tag = fence["info"].partition(" ")
-        if language != "python":
-            continue
-        below = fences[place + 1] if place + 1 < len(fences) else None
-        directly = below is not None and below["info"] == "text" and not document[fence.end() : below.start()].strip()
-        shown = below["body"] if below is not None and directly else ""
-        found.append(Block(tag, document.count("\n", 0, fence.start()) + 1, fence["body"], shown))
-    return found
-
-
-def run_blocks(chosen: list[Block]) -> list[str]:
-    """What each block prints, all in one fresh process in which warnings are errors."""
-    told = [{"line": block.line, "source": block.source, "file": DOCUMENT.name} for block in chosen]
-    # TensorFlow writes about the machine's processor when it is imported, and Keras could run on something else.
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN_BLOCKS],
-        input=json.dumps(told),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout)
-
-
-def differences(document: str, tag: str) -> list[str]:
-    """Where the output shown in a document is not what its blocks of this tag print; a line for each block."""
-    chosen = [block for block in blocks(document) if block.tag == tag]
-    return [
-        f"{DOCUMENT.name}:{block.line} prints\n{printed}but shows\n{block.shown}"
-        for block, printed in zip(chosen, run_blocks(chosen), strict=True)
-        if printed != block.shown
-    ]
 
 
 def skip_unless_installed(framework: str) -> None:
@@ -110,7 +37,7 @@ def skip_unless_installed(framework: str) -> None:
 def test_the_document_shows_what_its_blocks_print(tag):
     """Every block runs without a warning and prints exactly the text below it."""
     skip_unless_installed(tag)
-    assert not differences(DOCUMENT.read_text("utf-8"), tag)
+    assert not differences(DOCUMENT.read_text("utf-8"), tag, DOCUMENT.name)
 
 
 def test_every_block_is_run_by_a_test():
@@ -135,7 +62,7 @@ def test_an_altered_document_is_caught(right, wrong):
     document = DOCUMENT.read_text("utf-8")
     altered = document.replace(right, wrong, 1)
     assert altered != document
-    (told,) = differences(altered, "numpy")
+    (told,) = differences(altered, "numpy", DOCUMENT.name)
     assert right.removeprefix("```text\n").removesuffix("```\n") in told
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("", 12, names=True),
     Column("case", 16, names=True, most=24),
-    Column("implementation", 22, names=True, most=27),
+    Column("implementation", 22, names=True, most=44),
     Column("ratio", 7),
     Column("95% int.", 14, rank=1),
     Column("sees", 6, rank=2),

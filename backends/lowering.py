@@ -54,7 +54,7 @@ def merged_into(inputs: Inputs, semantics: Semantics, implementation: Implementa
     Looks at shapes alone, never at numbers. Raises Unsupported as `lower` does.
     """
     accepts = implementation.accepts
-    semantics, _ = _simplify(inputs, semantics, accepts)
+    semantics, _ = simplify(inputs, semantics, accepts)
     asked = set(features(inputs, semantics))
     for feature, reason in _NOT_EXPRESSIBLE.items():
         if feature in asked - accepts:
@@ -70,7 +70,7 @@ def _express(
     inputs: Inputs, semantics: Semantics, implementation: Implementation
 ) -> tuple[Inputs, Semantics, tuple[str, ...]]:
     target = merged_into(inputs, semantics, implementation)
-    semantics, notes = _simplify(inputs, semantics, implementation.accepts)
+    semantics, notes = simplify(inputs, semantics, implementation.accepts)
     if not target:
         return inputs, semantics, notes
     hiding = set(features(inputs, semantics)) & _HIDING
@@ -84,7 +84,7 @@ def _express(
     return dataclasses.replace(inputs, mask=None, bias=merged, kv_lengths=None), kept, notes
 
 
-def _simplify(inputs: Inputs, semantics: Semantics, accepts: frozenset[str]) -> tuple[Semantics, tuple[str, ...]]:
+def simplify(inputs: Inputs, semantics: Semantics, accepts: frozenset[str]) -> tuple[Semantics, tuple[str, ...]]:
     """Replace bottom-right by what it means where it means something simpler: no mask needs to be built for it."""
     shape = inputs.shape
     if semantics.causal != "bottom_right" or "causal_bottom_right" in accepts:

@@ -113,12 +113,15 @@ def _apart_from_length(case: Case) -> tuple[Hashable, ...]:
 def growth(cases: Iterable[Case], records: Sequence[Record]) -> list[Growth]:
     """The exponents of each implementation along each ladder, where at least one of the two can be told."""
     found = []
+    of_case: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        of_case[record.case].append(record)
     for ladder in ladders(cases):
         name = f"{ladder[0].name} to {ladder[-1].name}"
         length = {case.name: case.shape.S for case in ladder}
         of_implementation: dict[str, list[Record]] = defaultdict(list)
-        for record in records:
-            if record.case in length:
+        for case in ladder:
+            for record in of_case[case.name]:
                 of_implementation[record.implementation].append(record)
         for implementation, own in of_implementation.items():
             time = _fit_of(own, length, lambda record: record.median_s)

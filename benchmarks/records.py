@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.errors import UnreadableResults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from benchmarks.cases import Case
@@ -150,7 +150,8 @@ def _column(name: str) -> str:
     return name.rstrip("_")
 
 
-COLUMNS = tuple(_column(f.name) for f in dataclasses.fields(Record))
+FIELDS = tuple(f.name for f in dataclasses.fields(Record))
+COLUMNS = tuple(map(_column, FIELDS))
 _REQUIRED = frozenset(_column(f.name) for f in dataclasses.fields(Record) if f.default is dataclasses.MISSING)
 
 
@@ -187,8 +188,7 @@ def to_csv(records: Iterable[Record]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for record in records:
-        values = (getattr(record, field.name) for field in dataclasses.fields(Record))
-        writer.writerow([_cell(value) for value in values])
+        writer.writerow([_cell(getattr(record, name)) for name in FIELDS])
     return out.getvalue()
 
 
@@ -205,7 +205,13 @@ def safe_text(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "@", "-", "\t", "\r") else text
 
 
-_PARSERS = {"int": int, "float": float}
+def _kind(type_: str) -> tuple[Callable[[str], Any], str, bool]:
+    """How a column is read, what it is called, and whether it may be empty."""
+    kind = type_.partition(" |")[0]
+    return {"int": int, "float": float, "Status": Status}.get(kind, str), kind, "None" in type_
+
+
+_KINDS = tuple((f.name, _column(f.name), *_kind(str(f.type))) for f in dataclasses.fields(Record))
 
 
 def from_csv(text: str, where: str) -> list[Record]:
@@ -228,16 +234,17 @@ def _record(row: dict[str, str], where: str) -> Record:
     if row.get("schema_version") != str(SCHEMA_VERSION):
         raise UnreadableResults(f"{where}: schema_version {row.get('schema_version')!r}, expected {SCHEMA_VERSION}")
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(Record):
-        text = row.get(_column(field.name)) or ""
-        kind = str(field.type).partition(" |")[0]
-        try:
-            if kind in _PARSERS:
-                values[field.name] = None if text == "" and "None" in str(field.type) else _PARSERS[kind](text)
-            else:
-                values[field.name] = Status(text) if kind == "Status" else text
-        except ValueError as error:
-            raise UnreadableResults(f"{where}: {_column(field.name)}={text!r}, expected {kind}") from error
+    for name, column, parse, kind, may_be_empty in _KINDS:
+        text = row.get(column) or ""
+        if parse is str:
+            values[name] = text
+        elif not text and may_be_empty:
+            values[name] = None
+        else:
+            try:
+                values[name] = parse(text)
+            except ValueError as error:
+                raise UnreadableResults(f"{where}: {column}={text!r}, expected {kind}") from error
     try:
         return Record(**values)
     except ValueError as error:

@@ -12,7 +12,7 @@ from benchmarks.cli import options as o
 app = typer.Typer(
     help="Which attention implementation to use, whether it is right, and whether a change made it worse.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help needs no rich, which costs half of the time that --help may take
 )
@@ -103,6 +103,7 @@ def run(
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for each step of a cell.")] = 180.0,
     memory_limit: o.MemoryLimit = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the inputs and of the order of turns.")] = 0,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Write Parquet beside the CSV files, too.")] = False,
 ) -> None:
     """Check each cell, then time it; print the table and write a run folder. Exit 1 if a cell is incorrect or failed."""
     from benchmarks.cli.run_command import RunRequest, run_suite
@@ -115,7 +116,7 @@ def run(
         suite=suite, cases=case or [], own_case=own, pass_=pass_, implementations=implementation or [],
         frameworks=framework or [], device=device, plugins=plugin, out=out, resume=resume, format=format, quiet=quiet,
         cpus=cpus, threads=threads, env=env, processes=processes, blocks=blocks, block_s=block_ms / 1000,
-        time_limit_s=time_limit, memory_limit=memory_limit, seed=seed, shard=shard, cluster=cluster,
+        time_limit_s=time_limit, memory_limit=memory_limit, seed=seed, shard=shard, cluster=cluster, parquet=parquet,
         given=o.given(context),
     )  # fmt: skip
     raise typer.Exit(run_suite(request))
@@ -139,6 +140,7 @@ def compare(
     format: o.OutputFormat = o.Format.TABLE,
     save_as: o.SaveAs = None,
     all_: o.All = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Two runs, cell by cell, with a verdict each. Exit 0 if none got worse, 1 if one did, 3 if not comparable."""
     from benchmarks.cli.compare_command import CompareRequest, compare_runs
@@ -146,6 +148,7 @@ def compare(
     request = CompareRequest(
         baseline=baseline, candidate=candidate, threshold=threshold, floor=floor, thresholds=thresholds, alpha=alpha,
         noise=noise, force=force, allow_missing=allow_missing, format=format, save_as=save_as or [], show_all=all_,
+        quiet=quiet,
     )  # fmt: skip
     raise typer.Exit(compare_runs(request))
 

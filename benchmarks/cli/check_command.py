@@ -12,6 +12,7 @@ from rich.text import Text
 from backends import registry
 from benchmarks.cli.options import resolve_environment, resolve_plugins
 from benchmarks.conformance.check import check
+from benchmarks.conformance.probes import PROBES
 from benchmarks.errors import UsageError
 from benchmarks.files import write_atomically
 from benchmarks.plan import asked_frameworks, check_device, check_installed, select_implementations
@@ -51,7 +52,7 @@ def check_conformance(
     by_framework: dict[str, tuple[str, ...]] = defaultdict(tuple)
     for framework, path in plugins:
         by_framework[framework] += (path,)
-    with checking(quiet=quiet) as show:
+    with checking(quiet=quiet, asked=len(chosen) * len(PROBES)) as show:
         found = check(
             chosen, device, asked=asked, plugins=by_framework, show=show, neutral=neutral, variables=variables
         )

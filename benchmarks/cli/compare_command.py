@@ -16,6 +16,7 @@ from benchmarks.comparison.stored import compare_machines
 from benchmarks.comparison.thresholds import asked_thresholds
 from benchmarks.comparison.verdicts import Exit
 from benchmarks.errors import UsageError
+from benchmarks.reports.progress import working
 from benchmarks.reports.text import harmless
 from benchmarks.reports.verdict_words import headline
 
@@ -41,6 +42,7 @@ class CompareRequest:
     format: Format
     save_as: list[Path]
     show_all: bool
+    quiet: bool
 
 
 def compare_runs(request: CompareRequest) -> int:
@@ -49,14 +51,21 @@ def compare_runs(request: CompareRequest) -> int:
     _check_saves_over_no_input(request)
     thresholds = asked_thresholds(request.threshold, request.floor, request.thresholds)
     noise = _noise(request)
-    a, b = read_machines(request.baseline), read_machines(request.candidate)
-    try:
-        pairs = pair_up(a, b)
-        notes = check_pairs(pairs, force=request.force)
-    except NotComparable as error:
-        print(f"attnbench: {harmless(f'{request.baseline} and {request.candidate} are {error}')}", file=sys.stderr)
+    refused = ""
+    with working(f"reading {request.baseline}", quiet=request.quiet) as tell:
+        a = read_machines(request.baseline)
+        tell(f"reading {request.candidate}")
+        b = read_machines(request.candidate)
+        tell(f"comparing {sum(len(side.records) for side in a.values())} cells")
+        try:
+            pairs = pair_up(a, b)
+            notes = check_pairs(pairs, force=request.force)
+            comparison = compare_machines(pairs, thresholds, request.alpha, noise, request.allow_missing)
+        except NotComparable as error:
+            refused = harmless(f"{request.baseline} and {request.candidate} are {error}")
+    if refused:
+        print(f"attnbench: {refused}", file=sys.stderr)
         return int(Exit.NOT_COMPARABLE)
-    comparison = compare_machines(pairs, thresholds, request.alpha, noise, request.allow_missing)
     notes = (*comparison.notes, *notes, *_floor_notes(noise))
     comparison = dataclasses.replace(comparison, notes=notes)
     save_comparison(comparison, request.save_as)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmarks.cli import completion as c
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,18 +27,33 @@ class Format(StrEnum):
     JUNIT = "junit"
 
 
-Suite = Annotated[str, typer.Option(help="Suite of cases; see `list suites`.")]
-CaseGlob = Annotated[list[str] | None, typer.Option("--case", help="Only cases that match this glob. May be repeated.")]
+Suite = Annotated[str, typer.Option(help="Suite of cases; see `list suites`.", autocompletion=c.suites)]
+CaseGlob = Annotated[
+    list[str] | None,
+    typer.Option("--case", help="Only cases that match this glob. May be repeated.", autocompletion=c.cases),
+]
 ImplementationGlob = Annotated[
     list[str] | None,
-    typer.Option("--implementation", help="Only implementations that match this glob. May be repeated."),
+    typer.Option(
+        "--implementation",
+        help="Only implementations that match this glob. May be repeated.",
+        autocompletion=c.implementations,
+    ),
 ]
 FrameworkName = Annotated[
-    list[str] | None, typer.Option("--framework", help="Only this framework, which must load. May be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--framework", help="Only this framework, which must load. May be repeated.", autocompletion=c.frameworks
+    ),
 ]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.", autocompletion=c.devices)]
 Pass = Annotated[
-    str | None, typer.Option("--pass", help="forward or forward_backward; default what the suite says, mostly forward.")
+    str | None,
+    typer.Option(
+        "--pass",
+        help="forward or forward_backward; default what the suite says, mostly forward.",
+        autocompletion=c.passes,
+    ),
 ]
 Plugin = Annotated[
     list[Path] | None, typer.Option(help="A Python file with implementations of your own. May be repeated.")

@@ -17,6 +17,7 @@ from benchmarks.harness.state import State
 from benchmarks.harness.steering import thread_variables
 from benchmarks.insights import three_lines
 from benchmarks.measure import Outcome, check_resumable, measure, remove_if_empty
+from benchmarks.parquet import check_parquet, write_run
 from benchmarks.plan import (
     Plan,
     asked_frameworks,
@@ -65,16 +66,19 @@ class RunRequest:
     seed: int
     shard: str | None = None
     cluster: str | None = None
+    parquet: bool = False
     given: tuple[str, ...] = ()
     """The options that were typed, by their long names."""
 
 
-_OF_A_RESUME = ("resume", "format", "quiet", "suite", "cluster")
+_OF_A_RESUME = ("resume", "format", "quiet", "suite", "cluster", "parquet")
 """Options that may stand beside --resume; the suite has to be the same."""
 
 
 def run_suite(request: RunRequest) -> int:
     """Do it, print it; the exit status."""
+    if request.parquet:
+        check_parquet()
     if request.resume is not None:
         folder, plan, state = _resume(request, request.resume)
     else:
@@ -87,6 +91,8 @@ def run_suite(request: RunRequest) -> int:
         if request.resume is None:
             remove_if_empty(folder.path)
         raise
+    if request.parquet:
+        write_run(folder.path)
     _print(outcome, plan, folder, request.format)
     if outcome.interrupted:
         return INTERRUPTED

@@ -77,6 +77,22 @@ def differences(a: Side, b: Side) -> Differences:
     return Differences(tuple(refused), tuple(told))
 
 
+def elsewhere(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What forbids to take what was measured `then` for what would be measured now: machine, Python, variables, CPUs.
+
+    Both as in environment.json.
+    """
+    found = [
+        *_machines(then, now),
+        *_pythons(str(then.get("python", "")), str(now.get("python", ""))),
+        *_cpus(then.get("cpus") or [], now.get("cpus") or []),
+    ]
+    x, y = then.get("variables", {}), now.get("variables", {})
+    for name in sorted(x.keys() | y.keys()):
+        found += _unequal(f"variables.{name}", x.get(name, _NOT_SET), y.get(name, _NOT_SET))
+    return [str(difference) for forbids, difference in found if forbids]
+
+
 def _environments(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
     if not a.environment or not b.environment:
         known = ["recorded" if side.environment else "not recorded" for side in (a, b)]

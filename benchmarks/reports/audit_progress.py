@@ -6,10 +6,10 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from benchmarks.audit.truth import CHANGED
+from benchmarks.reports.progress import bar_of, usual_columns
 from benchmarks.reports.terminal import console
+from benchmarks.reports.text import harmless
 
 if TYPE_CHECKING:
     from benchmarks.audit.rivals import RivalTrial
@@ -23,18 +23,9 @@ class AuditProgress:
         self._console = console(stderr=True)
         self._quiet = quiet
         self._total = 0
+        self._trial = ""
         self._started = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=quiet or not self._console.is_terminal,
-        )
+        self._bar = bar_of(self._console, *usual_columns(self._console.width), quiet=quiet)
         self._task = self._bar.add_task("starting", total=0)
 
     def __enter__(self) -> AuditProgress:
@@ -53,10 +44,14 @@ class AuditProgress:
 
     def begin(self, path: str, slowdown: float) -> None:
         """A trial starts."""
-        self._bar.update(self._task, description=_words(path, slowdown))
+        self._trial = _words(path, slowdown)
+        self._bar.update(self._task, description=self._trial)
 
     def show(self, event: Any) -> None:
-        """An event of a trial's comparison: nothing to say, each trial is told when it ends."""
+        """An event of a trial's comparison: the cell that is measured; each trial is told when it ends."""
+        if "case" in event:
+            cell = f"{event.get('implementation') or event.get('b', '')} {event['case']}"
+            self._bar.update(self._task, description=harmless(f"{self._trial}: {cell}"))
 
     def end(self, trial: Trial) -> None:
         """A trial has ended."""

@@ -6,14 +6,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from backends import registry
 from benchmarks.compiling import Payback, paybacks, twins
 from benchmarks.growth import Fit, growth
 from benchmarks.limits import far_behind
-from benchmarks.reports.text import three_digits
+from benchmarks.reports.columns import Column, Columns, Row
+from benchmarks.reports.text import harmless, three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,34 +31,37 @@ def footer(cases: Iterable[Case], records: Sequence[Record], state: State) -> Re
     return Group(*(part for block in blocks for part in (block, Text(""))))
 
 
-def _table(*columns: tuple[str, int]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for place, (name, width) in enumerate(columns):
-        table.add_column(name, width=width, justify="right" if place else "left", no_wrap=True, overflow="ellipsis")
-    return table
-
-
 def _limits(state: State) -> list[RenderableType]:
     dtypes = [name for name in ("float64", "float32", "bfloat16", "float16") if name in state.matmul_gflops]
     frameworks = {name: None for rates in (*state.matmul_gflops.values(), state.gb_per_s) for name in rates}
     if not frameworks:
         return []
-    table = _table(("limits, measured", 16), *((f"{dtype} GFLOP/s", 16) for dtype in dtypes), ("memory GB/s", 11))
+    columns = [
+        Column("limits, measured", 16, names=True, brief="GFLOP/s", brief_width=11),
+        *(Column(f"{dtype} GFLOP/s", 16, brief=dtype, brief_width=8) for dtype in dtypes),
+        Column("memory GB/s", 11, rank=1),
+    ]
+    rows = []
     for name in frameworks:
         rates = [*(state.matmul_gflops[dtype].get(name) for dtype in dtypes), state.gb_per_s.get(name)]
-        table.add_row(name, *("-" if rate is None else three_digits(rate) for rate in rates))
-    return [Group(table, *(Text(line) for line in far_behind(state)))]
+        rows.append(Row([harmless(name), *("-" if rate is None else three_digits(rate) for rate in rates)]))
+    return [Group(Columns(columns, rows), *(Text(harmless(line)) for line in far_behind(state)))]
+
+
+_GROWTH = (
+    Column("growth with the length", 27, names=True, brief="growth", brief_width=27),
+    Column("time ~ S^", 9),
+    Column("over", 13, rank=2),
+    Column("memory ~ S^", 11),
+    Column("over", 13, rank=1),
+)
 
 
 def _growth(cases: Iterable[Case], records: Sequence[Record]) -> list[RenderableType]:
     blocks: list[RenderableType] = []
     for ladder, group in groupby(growth(cases, records), key=lambda g: g.ladder):
-        table = _table(
-            ("growth with the length", 27), ("time ~ S^", 9), ("over", 13), ("memory ~ S^", 11), ("over", 13)
-        )
-        for found in group:
-            table.add_row(found.implementation, *_fitted(found.time), *_fitted(found.memory))
-        blocks.append(Group(Text(ladder, style="bold"), table))
+        rows = [Row([harmless(g.implementation), *_fitted(g.time), *_fitted(g.memory)]) for g in group]
+        blocks.append(Group(Text(harmless(ladder), style="bold"), Columns(_GROWTH, rows)))
     return blocks
 
 
@@ -67,7 +70,7 @@ def _fitted(fit: Fit | None) -> tuple[str, str]:
 
 
 def _compiling(records: Sequence[Record]) -> list[RenderableType]:
-    lines = [Text(_paid(payback)) for payback in paybacks(records, twins(registry.implementations()))]
+    lines = [Text(harmless(_paid(payback))) for payback in paybacks(records, twins(registry.implementations()))]
     return [Group(*lines)] if lines else []
 
 

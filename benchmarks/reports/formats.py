@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET  # only writes here; nothing is parsed
 
 from benchmarks.insights import winners
-from benchmarks.records import Status, by_machine, to_csv
+from benchmarks.records import COLUMNS, FIELDS, Status, by_machine, to_csv
 from benchmarks.reports.text import harmless, seconds, spread
 
 if TYPE_CHECKING:
@@ -34,14 +33,15 @@ def markdown(records: Sequence[Record]) -> str:
 def _rows(records: Sequence[Record]) -> Iterator[str]:
     best = winners(records)
     for r in records:
-        name = f"**{r.implementation}**" if best.get(r.case) is r else r.implementation
+        case, name = _cell(r.case), _cell(r.implementation)
+        name = f"**{name}**" if best.get(r.case) is r else name
         if r.median_s is None:
-            yield f"| {r.case} | {name} | {r.status} | {_cell(r.reason)} | | |"
+            yield f"| {case} | {name} | {r.status} | {_cell(r.reason)} | | |"
             continue
         fastest = best[r.case].median_s or r.median_s
         interval = spread(r.median_s, r.ci_low_s or r.median_s, r.ci_high_s or r.median_s)
         over = "" if r.error_over_bound is None else f"{r.error_over_bound:.2f}"
-        yield f"| {r.case} | {name} | {seconds(r.median_s)} | {interval} | {r.median_s / fastest:.2f} | {over} |"
+        yield f"| {case} | {name} | {seconds(r.median_s)} | {interval} | {r.median_s / fastest:.2f} | {over} |"
 
 
 def _cell(text: str) -> str:
@@ -53,8 +53,9 @@ def _cell(text: str) -> str:
 
 def as_json(records: Sequence[Record]) -> str:
     """A list of objects with the columns of summary.csv."""
-    rows = [{k.rstrip("_"): v for k, v in dataclasses.asdict(r).items()} for r in records]
-    return json.dumps(rows, indent=1) + "\n"
+    names = list(zip(COLUMNS, FIELDS, strict=True))
+    rows = (json.dumps({column: getattr(r, name) for column, name in names}, indent=1) for r in records)
+    return "[\n" + ",\n".join(rows) + "\n]\n"
 
 
 def github(records: Sequence[Record]) -> str:
@@ -63,8 +64,9 @@ def github(records: Sequence[Record]) -> str:
     for r in records:
         if r.failed:
             message = harmless(r.reason).replace("%", "%25")
-            where = f" on {harmless(r.machine)}" if several else ""
-            lines.append(f"::error title={r.implementation} {r.status} on {r.case}{where}::{message}")
+            where = f" on {r.machine}" if several else ""
+            title = harmless(f"{r.implementation} {r.status} on {r.case}{where}").replace("%", "%25")
+            lines.append(f"::error title={title.replace(':', '%3A').replace(',', '%2C')}::{message}")
     return "".join(line + "\n" for line in lines)
 
 
@@ -77,8 +79,8 @@ def junit(records: Sequence[Record]) -> str:
     )
     several = len(by_machine(records)) > 1
     for r in records:
-        where = f"{r.case} {r.device}" + (f" {harmless(r.machine)}" if several else "")
-        found = ET.SubElement(suite, "testcase", classname=r.implementation, name=where)
+        where = harmless(f"{r.case} {r.device}" + (f" {r.machine}" if several else ""))
+        found = ET.SubElement(suite, "testcase", classname=harmless(r.implementation), name=where)
         if r.median_s is not None:
             found.set("time", f"{r.median_s:.9f}")
         elif r.failed:

@@ -6,8 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+from benchmarks.reports.progress import bar_of, usual_columns
 from benchmarks.reports.terminal import console
 from benchmarks.reports.text import harmless
 
@@ -26,14 +25,8 @@ class LiveProgress:
         self._quiet = quiet
         self._plan = plan
         self._started = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-            disable=quiet or not self._console.is_terminal,
-        )
+        columns = usual_columns(self._console.width, left="left at most")
+        self._bar = bar_of(self._console, *columns, quiet=quiet)
         self._task = self._bar.add_task("starting workers", total=plan.epochs * len(plan.pairs) * plan.budget_s)
 
     def __enter__(self) -> LiveProgress:
@@ -51,8 +44,9 @@ class LiveProgress:
         kind = event["event"]
         if kind == "turns":
             spent = (sum(event["a_s"]) + sum(event["b_s"])) / 2
-            words = f"epoch {event['epoch'] + 1} {event['case']} {event['b']}"
-            self._bar.update(self._task, advance=spent * self._plan.epochs, description=words)
+            ratio = sum(event["b_s"]) / max(sum(event["a_s"]), 1e-12)
+            words = f"{event['epoch'] + 1}: {event['b']} B/A {ratio:.2f} {event['case']}"
+            self._bar.update(self._task, advance=spent * self._plan.epochs, description=harmless(words))
         elif kind == "epoch":
             self._say(f"epoch {event['epoch'] + 1} of at most {self._plan.epochs}, {event['open']} cells open")
         elif kind == "verdict":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from benchmarks.conformance.check import BAD
@@ -15,7 +15,7 @@ from benchmarks.reports.text import harmless
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from benchmarks.conformance.check import Matrix
 
@@ -30,21 +30,29 @@ LEGEND = "+ conforms   . refuses, with a reason   d deviates, as declared   X wr
 
 
 _NAMES = 29
-_MOST = 35
-"""Probes in one table: each takes two of the 100 columns, the implementations' names take the rest."""
+"""Columns that the implementations' names take; each probe takes two of the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Letters:
+    """Implementations down, probes across, in as many tables as the width asks for."""
+
+    matrix: Matrix
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        most = max(1, (options.max_width - _NAMES) // 2)
+        probes = self.matrix.probes
+        parts = -(-len(probes) // most)
+        size = -(-len(probes) // max(parts, 1))
+        for start in range(0, len(probes), size or 1):
+            yield from _part(self.matrix, probes[start : start + size])
+            yield Text("")
+        yield Text(LEGEND, style="dim")
 
 
 def matrix_table(matrix: Matrix) -> RenderableType:
     """Implementations down, probes across, one letter each; the probes' names stand upright to fit the width."""
-    table = Table.grid(padding=0)
-    parts = -(-len(matrix.probes) // _MOST)
-    size = -(-len(matrix.probes) // max(parts, 1))
-    for start in range(0, len(matrix.probes), size or 1):
-        for line in _part(matrix, matrix.probes[start : start + size]):
-            table.add_row(line)
-        table.add_row(Text(""))
-    table.add_row(Text(LEGEND, style="dim"))
-    return table
+    return _Letters(matrix)
 
 
 def _part(matrix: Matrix, names: Sequence[str]) -> list[Text]:

@@ -6,12 +6,13 @@ import dataclasses
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from benchmarks.insights import winners
-from benchmarks.records import Status, by_machine
+from benchmarks.records import FIELDS, Status, by_machine
+from benchmarks.reports.columns import Column, Columns, Row
 from benchmarks.reports.text import harmless, megabytes, seconds, shape_words, spread, three_digits
 
 if TYPE_CHECKING:
@@ -31,60 +32,75 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
-def run_table(records: Sequence[Record]) -> RenderableType:
+def run_table(records: Sequence[Record], *, in_order: bool = False) -> RenderableType:
     """One block per case, its cells from the fastest to the slowest, then those without a time and why; the cases of each
     machine under its name, where there are several.
+
+    `in_order`: the cells of a case as they come.
     """
     machines = by_machine(records)
     if len(machines) < 2:
-        return _cases(records)
-    titled = (_of_machine(name, own) for name, own in machines.items())
+        return _cases(records, in_order=in_order)
+    titled = (_of_machine(name, own, in_order=in_order) for name, own in machines.items())
     return Group(*(block for blocks in titled for block in blocks))
 
 
-def _of_machine(name: str, records: Sequence[Record]) -> tuple[RenderableType, ...]:
-    return Text(f"machine {harmless(name) or 'not recorded'}", style="bold underline"), Text(""), _cases(records)
+def _of_machine(name: str, records: Sequence[Record], *, in_order: bool) -> tuple[RenderableType, ...]:
+    title = Text(f"machine {harmless(name) or 'not recorded'}", style="bold underline")
+    return title, Text(""), _cases(records, in_order=in_order)
 
 
-def _cases(records: Sequence[Record]) -> RenderableType:
+def _cases(records: Sequence[Record], *, in_order: bool) -> RenderableType:
     best = winners(records)
+    longest = max((cell_len(record.implementation) for record in records), default=0)
+    columns = [
+        dataclasses.replace(c, least=min(c.width, longest)) if c.name == "implementation" else c for c in _COLUMNS
+    ]
     blocks: list[RenderableType] = []
     for case, group in groupby(records, key=lambda r: r.case):
         cells = list(group)
+        timed = [r for r in cells if r.median_s is not None]
+        if not in_order:
+            timed.sort(key=lambda r: r.median_s or 0.0)
         blocks.append(_case_title(cells[0]))
-        blocks.append(_case_table(cells, best.get(case)))
+        blocks.append(_case_table(timed, best.get(case), columns))
         blocks.extend(_untimed(cells))
         blocks.append(Text(""))
     return Group(*blocks)
 
 
 def _case_title(record: Record) -> Text:
-    title = Text(record.case, style="bold")
-    title.append("  " + shape_words(dataclasses.asdict(record)), style="dim")
+    title = Text(harmless(record.case), style="bold")
+    title.append("  " + harmless(shape_words(_row(record))), style="dim")
     return title
 
 
-def _case_table(cells: Sequence[Record], winner: Record | None) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("", width=1)
-    table.add_column("implementation", width=27, no_wrap=True, overflow="ellipsis")
-    for name, width in (
-        ("median", 8),
-        ("95% int.", 8),
-        ("x best", 6),
-        ("GFLOP/s", 7),
-        ("first call", 10),
-        ("err/bound", 9),
-        ("memory", 8),
-    ):
-        table.add_column(name, width=width, justify="right", no_wrap=True)
-    timed = sorted((r for r in cells if r.median_s is not None), key=lambda r: r.median_s or 0.0)
+def _row(record: Record) -> dict[str, object]:
+    """Its fields by name; dataclasses.asdict copies each of them."""
+    return {name: getattr(record, name) for name in FIELDS}
+
+
+_COLUMNS = (
+    Column("", 1, names=True),
+    Column("implementation", 27, names=True),
+    Column("median", 8),
+    Column("95% int.", 8, rank=1),
+    Column("x best", 6),
+    Column("GFLOP/s", 7, rank=5),
+    Column("first call", 10, rank=4),
+    Column("err/bound", 9, rank=3),
+    Column("memory", 8, rank=2),
+)
+
+
+def _case_table(timed: Sequence[Record], winner: Record | None, columns: Sequence[Column]) -> Columns:
+    rows = []
     for record in timed:
         median = record.median_s or 0.0
         fastest = (winner.median_s if winner else None) or median
-        table.add_row(
+        cells = (
             "*" if record is winner else "",
-            record.implementation,
+            harmless(record.implementation),
             seconds(median),
             spread(median, record.ci_low_s or median, record.ci_high_s or median),
             three_digits(median / fastest),
@@ -92,9 +108,9 @@ def _case_table(cells: Sequence[Record], winner: Record | None) -> Table:
             seconds(record.first_call_s),
             "" if record.error_over_bound is None else f"{record.error_over_bound:.2g}",
             megabytes(record.peak_memory_bytes),
-            style="bold green" if record is winner else "",
         )
-    return table
+        rows.append(Row(cells, "bold green" if record is winner else ""))
+    return Columns(columns, rows)
 
 
 def _untimed(cells: Sequence[Record]) -> list[Text]:
@@ -104,5 +120,5 @@ def _untimed(cells: Sequence[Record]) -> list[Text]:
     for (status, reason, failed), group in groupby(untimed, key=lambda r: (r.status, r.reason, r.failed)):
         names = ", ".join(r.implementation for r in group)
         style = "red" if failed else "dim"
-        lines.append(Text(f"   {names} {status}: {harmless(reason)}", style=style))
+        lines.append(Text(f"   {harmless(names)} {status}: {harmless(reason)}", style=style))
     return lines

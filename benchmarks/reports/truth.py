@@ -8,11 +8,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from benchmarks.audit.trials import AB, COMPARE
 from benchmarks.audit.truth import detections, identical, share_interval, smallest_seen
+from benchmarks.reports.columns import Column, Columns, Row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def audit_table(trials: Sequence[Trial], rivals: Rivals, live_plan: LivePlan, pl
         Text(""),
     ]
     for title, columns, rows in _tables(trials, rivals):
-        blocks += [Text(title, style="bold"), _rich(columns, rows), Text("")]
+        blocks += [Text(title, style="bold"), _fitted(columns, rows), Text("")]
     blocks += [Text(line) for line in _conclusions(trials)]
     return Group(*blocks)
 
@@ -145,10 +145,17 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.2f}"
 
 
-def _rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table
+_RANKS = {
+    "s/side": 8, "off 50%": 7, "off 90%": 6, "not same": 5, "called faster": 4, "cells": 3, "95% int.": 2, "covers": 1,
+}  # fmt: skip
+"""Which columns go first on a narrow terminal."""
+
+
+def _fitted(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Columns:
+    """As wide as what stands in it."""
+    widths = [max(len(text) for text in column) for column in zip(names, *rows, strict=True)]
+    columns = [
+        Column(name, width, rank=_RANKS.get(name, 0), names=place == 0)
+        for place, (name, width) in enumerate(zip(names, widths, strict=True))
+    ]
+    return Columns(columns, [Row(row) for row in rows])

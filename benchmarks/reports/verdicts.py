@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from benchmarks.comparison.verdicts import Exit, Verdict
 from benchmarks.reports import verdict_words as w
+from benchmarks.reports.columns import Column, Columns, Row
 from benchmarks.reports.text import harmless, seconds, short_machine
 
 if TYPE_CHECKING:
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison.verdicts import CellComparison, Comparison
 
-_COLUMNS = (("ratio", 7), ("95% int.", 14), ("sees", 6), ("A", 7), ("B", 7))
+_COLUMNS = (
+    Column("", 12, names=True),
+    Column("case", 16, names=True, most=24),
+    Column("implementation", 22, names=True, most=44),
+    Column("ratio", 7),
+    Column("95% int.", 14, rank=1),
+    Column("sees", 6, rank=2),
+    Column("A", 7, rank=4),
+    Column("B", 7, rank=3),
+)
+_MACHINE = Column("machine", 7, names=True)
+"""After the verdict, where there are several."""
 _STYLES = {Verdict.SLOWER: "bold red", Verdict.FASTER: "green", Verdict.SAME: "", Verdict.INCONCLUSIVE: "dim"}
 
 
@@ -52,32 +63,26 @@ def _line(text: str, style: str = "") -> Text:
     return Text(harmless(text), style=style)
 
 
-def _table(cells: Sequence[CellComparison], *, machines: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    table.add_column("", width=12, no_wrap=True)
-    if machines:
-        table.add_column("machine", width=7, no_wrap=True)
-    table.add_column("case", width=12 if machines else 16, no_wrap=True, overflow="ellipsis")
-    table.add_column("implementation", width=18 if machines else 22, no_wrap=True, overflow="ellipsis")
-    for column, width in _COLUMNS:
-        table.add_column(column, width=width, justify="right", no_wrap=True)
+def _table(cells: Sequence[CellComparison], *, machines: bool) -> Columns:
+    rows = []
     for cell in cells:
         change, verdict = cell.change, cell.verdict
         if change is None or verdict is None:
             continue
-        table.add_row(
+        words = (
             str(verdict),
             *([harmless(short_machine(cell.machine))] if machines else []),
-            Text(harmless(w.name(cell))),
-            Text(harmless(cell.implementation)),
+            harmless(w.name(cell)),
+            harmless(cell.implementation),
             w.ratio(change.ratio),
             w.interval(change),
             w.share(change.smallest_visible),
             seconds(cell.a_s),
             seconds(cell.b_s),
-            style=_STYLES[verdict],
         )
-    return table
+        rows.append(Row(words, _STYLES[verdict]))
+    columns = [_COLUMNS[0], _MACHINE, *_COLUMNS[1:]] if machines else _COLUMNS
+    return Columns(columns, rows, gap=1)
 
 
 def _complaints(comparison: Comparison) -> list[Text]:

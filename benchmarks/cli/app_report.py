@@ -41,7 +41,9 @@ def report(
     if history is not None:
         from benchmarks.cli.history_command import write_history
 
-        raise typer.Exit(write_history(history, output, runs=runs or [], format=None if format is None else str(format)))
+        raise typer.Exit(
+            write_history(history, output, runs=runs or [], format=None if format is None else str(format))
+        )
     from benchmarks.cli.report_command import ReportRequest, write_report
 
     request = ReportRequest(

@@ -117,6 +117,7 @@ def _row(cell: CellComparison, place: int) -> dict[str, Any]:
         "rank": place,
         "row_rank": place,
         "ratio": ratio,
+        "change": math.log2(ratio) if ratio else None,
         "low": change.low if change and known else None,
         "high": change.high if change and known else None,
         "sees": change.smallest_visible if change else None,

@@ -86,13 +86,19 @@ class LazyChart {
   }
 }
 
-const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+const whenIdle = (work) => (window.requestIdleCallback ? requestIdleCallback(work, { timeout: 300 }) : setTimeout(work, 50));
 
 // One stale chart, then the next, between everything else.
-function drawTheRest() {
-  const next = [...charts.values()].find((chart) => chart.stale);
-  if (next) whenIdle(() => next.draw().then(drawTheRest));
-  else document.documentElement.dataset.idle = "yes";
+let isDrawing = false;
+async function drawTheRest() {
+  if (isDrawing) return;
+  isDrawing = true;
+  for (let next; (next = [...charts.values()].find((chart) => chart.stale)); ) {
+    await new Promise((resolve) => whenIdle(resolve));
+    await next.draw();
+  }
+  isDrawing = false;
+  document.documentElement.dataset.idle = "yes";
 }
 
 function setUpCharts() {

@@ -9,7 +9,7 @@ import altair as alt
 
 from benchmarks.reports.page.charts import AXES, IS_ROUND, TOOLTIP, to_spec
 
-_LOOK: Any = {"cornerRadius": 3, "tooltip": TOOLTIP, "stroke": "var(--page)", "strokeWidth": 2}
+_LOOK: Any = {"cornerRadius": 3, "invalid": "show", "tooltip": TOOLTIP, "stroke": "var(--page)", "strokeWidth": 2}
 _BRIGHT, _DARK = "#ffffff", "#10161d"
 """Words on colours that are the same in both themes."""
 

@@ -139,8 +139,13 @@ def _column(values: Sequence[object]) -> Mapping[str, Any]:
     if any(isinstance(value, str) for value in values):
         words: dict[str, int] = {}
         codes = [words.setdefault("" if value is None else str(value), len(words)) for value in values]
-        return {"words": [harmless(word) for word in words], "codes": codes}
+        return {"words": [_word(word) for word in words], "codes": codes}
     return {"values": [_number(value) for value in values]}
+
+
+def _word(text: str) -> str:
+    """Vega keeps what is on an axis under its name in an object, where one name is no name like others."""
+    return f"{text} " if text == "__proto__" else harmless(text)
 
 
 def _number(value: object) -> object:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.reports.page.model import Dataset
     from benchmarks.reports.page.stored_runs import StoredRun
 
-SIGNS = {"refused": "·", "wrong": "✗", "failed": "!", "not tried": "…"}
+SIGNS = {"refused": "refused", "wrong": "✗ wrong", "failed": "! failed", "not tried": "…"}
 _COPIED = (
     "case", "framework", "implementation", "device", "dtype", "pass_", "S", "status", "reason", "median_s", "first_call_s",
     "gflops", "gb_per_s", "peak_fraction", "peak_memory_bytes", "error_over_bound", "error_over_naive", "max_abs_error",

@@ -66,7 +66,9 @@ def _heat_map(dataset: str, field: str, text: str, scale: alt.Scale, axis: str, 
     legend = _legend(f"{IS_ROUND} ? {AXES[axis]} : ''")
     written = _instead((f"{wrong} || {failed} || {known} && {dark}", _BRIGHT), (known, _DARK))
     cells = base.mark_rect(**_LOOK).encode(color=alt.Color(f"{field}:Q", scale=scale, legend=legend, condition=unlike))
-    words = base.mark_text(fontSize=11.5, tooltip=TOOLTIP).encode(text=f"{text}:N", color=alt.value("var(--soft)", condition=written))
+    words = base.mark_text(fontSize=11.5, tooltip=TOOLTIP).encode(
+        text=f"{text}:N", color=alt.value("var(--soft)", condition=written)
+    )
     return to_spec(alt.layer(cells, words).properties(width=alt.Step(50), height=alt.Step(28)))
 
 
@@ -92,5 +94,7 @@ def changes(dataset: str) -> dict[str, Any]:
     unlike = _instead(("!isValid(datum.change)", "var(--panel)"))
     written = _instead(("!isValid(datum.change)", "var(--soft)"), ("abs(datum.change) > 0.24", _BRIGHT))
     cells = base.mark_rect(**_LOOK).encode(color=alt.Color("change:Q", scale=scale, legend=legend, condition=unlike))
-    words = base.mark_text(fontSize=11.5, tooltip=TOOLTIP).encode(text="sign:N", color=alt.value(_DARK, condition=written))
+    words = base.mark_text(fontSize=11.5, tooltip=TOOLTIP).encode(
+        text="sign:N", color=alt.value(_DARK, condition=written)
+    )
     return to_spec(alt.layer(cells, words).properties(width=alt.Step(64), height=alt.Step(28)))

@@ -31,10 +31,10 @@ def heat_map(runs: Sequence[StoredRun], cells: Dataset) -> Section:
     )  # fmt: skip
     legend = [("sign-best", "★ fastest right implementation of the case")]
     words = {
-        "refused": ("sign-refused", "· says that it cannot do it, or is not installed"),
-        "not tried": ("sign-refused", "… not tried: a shorter length told that it would take too long"),
-        "wrong": ("sign-wrong", "✗ wrong answer: not timed"),
-        "failed": ("sign-failed", "! error, crash, time or memory ran out"),
+        "refused": ("sign-refused", "refused: it says that it cannot do it, or it is not installed"),
+        "not tried": ("sign-refused", "… not tried: a shorter length told how it would end"),
+        "wrong": ("sign-wrong", "✗ wrong: not timed"),
+        "failed": ("sign-failed", "! failed: an error, a crash, or time or memory ran out"),
     }
     occurring = set(cells["kind"])
     legend += [told for kind, told in words.items() if kind in occurring]

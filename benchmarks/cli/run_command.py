@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +95,7 @@ def run_suite(request: RunRequest) -> int:
     if request.parquet:
         write_run(folder.path)
     _print(outcome, plan, folder, request.format)
+    _write_page(folder, request.format)
     if outcome.interrupted:
         return INTERRUPTED
     failed = any(r.failed for r in outcome.records)
@@ -139,6 +141,21 @@ def _measured(request: RunRequest, plan: Plan, folder: RunFolder, state: State) 
         return measure_on_cluster(plan, folder, state, show, request.cluster)
     with RunProgress(plan, quiet=request.quiet) as progress:
         return measure(plan, folder, state, progress.show, _noise_floor(plan, folder))
+
+
+def _write_page(folder: RunFolder, format: Format) -> None:
+    """report.html into the run folder. What goes wrong with it is told, and fails no run: the measurements are written."""
+    from benchmarks.cli.report_command import REPORT, page_of, write_file
+
+    file = folder.path / REPORT
+    try:
+        write_file(file, page_of([folder.path], None, file))
+    except Exception as error:  # noqa: BLE001 - whatever it is, hours of measuring do not end in a traceback of the page
+        line = f"attnbench: no {REPORT}: {type(error).__name__}: {error}"
+        print(harmless(line), file=sys.stderr)
+        return
+    if format is Format.TABLE:
+        console().print(f"To look at: {file}", soft_wrap=True)
 
 
 def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:

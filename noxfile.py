@@ -10,6 +10,9 @@ nox -s baseline keep a run of this machine under results/baselines
 nox -s mutants  faults that the check has to find, and right variants that it may not accuse
 nox -s conformance  docs/conformance.md and results/conformance.csv, red where an answer changed
 nox -s pytest-benchmark   a suite through pytest-benchmark
+nox -s docs     the site, strictly, in docs/_build/html
+nox -s soak     kill a run at fifty random moments
+nox -s screenshots   the pictures of the report, from a stored run in headless Chromium
 """
 
 from __future__ import annotations
@@ -228,6 +231,28 @@ def pytest_benchmark(session: nox.Session) -> None:
     _environment(session)
     words = ("-p", "benchmarks.pytest_options", "benchmarks/bench_attention.py", "--benchmark-enable")
     _python(session, "-m", "pytest", *words, *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the site; every warning is an error."""
+    _environment(session)
+    options = ("-b", "html", "-W", "--keep-going", "-n", "-c", "docs")
+    _python(session, "-m", "sphinx", *options, ".", "docs/_build/html", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Kill a run at fifty random moments; each has to be resumed to the same cells, and to leave nothing behind."""
+    _environment(session)
+    session.run(PYTHON, "-m", "pytest", "tests/test_killed.py", external=True, env={"ATTNBENCH_KILLS": "50"})
+
+
+@nox.session(default=False)
+def screenshots(session: nox.Session) -> None:
+    """Take the pictures of the report again; needs a Chromium."""
+    _environment(session)
+    _python(session, "docs/images/screenshots.py")
 
 
 @nox.session(default=False, venv_backend="venv")

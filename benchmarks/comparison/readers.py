@@ -33,7 +33,7 @@ def read_side(path: Path) -> Side:
     samples = None
     environment: dict[str, Any] = {}
     if folder is not None and (folder / ENVIRONMENT).exists():
-        environment = _environment(folder / ENVIRONMENT)
+        environment = parse_environment(read_text(folder / ENVIRONMENT), str(folder / ENVIRONMENT))
     if folder is not None and (folder / SAMPLES).exists():
         from benchmarks.comparison.samples import parse_samples
 
@@ -45,9 +45,9 @@ def read_side(path: Path) -> Side:
     return Side(label=str(path), records=records, logs=samples.logs, environment=environment, speed=speed)
 
 
-def _environment(file: Path) -> dict[str, Any]:
-    """environment.json, with tables where others expect tables."""
-    found = parse_json(read_text(file), str(file))
+def parse_environment(text: str, file: str) -> dict[str, Any]:
+    """environment.json, with tables where others expect tables. UnreadableResults where it has none."""
+    found = parse_json(text, file)
     if not isinstance(found, dict):
         raise UnreadableResults(f"{file} is {type(found).__name__}, expected an object")
     if found.get("schema_version") != _SCHEMA_VERSION:

@@ -16,6 +16,8 @@ import psutil
 from benchmarks.harness.steering import steering_variables
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from benchmarks.harness.session import Greeting
 
 
@@ -34,12 +36,15 @@ def machine() -> dict[str, Any]:
     }
 
 
-def machine_slug() -> str:
-    """This machine in a word that can name a folder: its processor, and the cores that it may use."""
-    found = machine()
-    words = re.sub(r"\(\w+\)|\bCPU\b", " ", found["cpu"])  # (R), (TM)
+def machine_slug(found: Mapping[str, Any] | None = None) -> str:
+    """A machine in a word that can name a folder: its processor, and the cores that it may use.
+
+    `found`: as environment.json has it; default this machine.
+    """
+    found = machine() if found is None else found
+    words = re.sub(r"\(\w+\)|\bCPU\b", " ", str(found.get("cpu", "")))  # (R), (TM)
     processor = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "unknown"
-    return f"{processor}-{found['cores_allowed']}-cores"
+    return f"{processor}-{found.get('cores_allowed', 'unknown')}-cores"
 
 
 def cpu_model() -> str:
@@ -73,7 +78,7 @@ def threads_of_quota(cpus: tuple[int, ...] = ()) -> int | None:
 
 
 def revision() -> dict[str, Any]:
-    """The git commit of this checkout, and whether it differs from it."""
+    """The git commit of this checkout, when it was made, and whether the checkout differs from it."""
     root = Path(__file__).resolve().parents[2]
 
     def git(*words: str) -> str:
@@ -83,6 +88,7 @@ def revision() -> dict[str, Any]:
     try:
         return {
             "commit": git("rev-parse", "HEAD"),
+            "time": git("show", "--no-patch", "--format=%cI", "HEAD"),
             "modified": bool(git("status", "--porcelain", "--untracked-files=no")),
         }
     except OSError:

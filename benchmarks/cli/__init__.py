@@ -7,6 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line; usage and unreadable input end with one line on stderr and exit status 2."""
+    from benchmarks.cli import app_report  # noqa: F401 - adds its command
     from benchmarks.cli.app import app
     from benchmarks.errors import INTERRUPTED, UnreadableResults, UsageError
 

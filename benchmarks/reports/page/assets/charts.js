@@ -1,0 +1,117 @@
+// Charts: drawn when they come into sight, the rest when the browser has nothing else to do; redrawn once for each filter.
+const MOST_MARKS = 6000;
+const charts = new Map();
+
+// Colours are the style sheet's variables: the theme and the printer change them without a new drawing.
+const CONFIG = {
+  background: "transparent",
+  font: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+  aria: false, // the figure itself is described, and has a table: thousands of marks are not read out one by one
+  view: { stroke: null },
+  axis: {
+    labelColor: "var(--soft)", titleColor: "var(--soft)", gridColor: "var(--grid)", domainColor: "var(--line)",
+    tickColor: "var(--line)", titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 12, labelLimit: 190,
+  },
+  header: { labelColor: "var(--text)", titleColor: "var(--soft)" },
+  legend: { labelColor: "var(--text)", titleColor: "var(--soft)", titleFontWeight: "normal", labelFontSize: 12, labelLimit: 220, symbolLimit: 40 },
+  title: { color: "var(--text)" },
+  text: { color: "var(--text)" },
+  rule: { color: "var(--line)" },
+};
+
+const tip = document.getElementById("tip");
+
+function hideTip() {
+  tip.hidden = true;
+}
+
+function showTip(block, datum, event) {
+  const rows = block.columns
+    .map((column) => [column.label, formatted(datum[column.field], column.kind)])
+    .filter(([, text]) => text !== "");
+  if (!rows.length) return hideTip();
+  tip.replaceChildren(element("table", {}, ...rows.map(([label, text]) => element("tr", {}, element("th", { scope: "row" }, label), element("td", {}, text)))));
+  tip.hidden = false;
+  const { width, height } = tip.getBoundingClientRect();
+  const right = event.clientX + 14 + width > innerWidth;
+  const below = event.clientY + 14 + height < innerHeight;
+  tip.style.left = `${Math.max(4, right ? event.clientX - width - 10 : event.clientX + 14)}px`;
+  tip.style.top = `${Math.max(4, below ? event.clientY + 14 : event.clientY - height - 10)}px`;
+}
+
+class LazyChart {
+  constructor(id, figure) {
+    this.id = id;
+    this.figure = figure;
+    this.block = given.blocks[id];
+    this.plot = figure.querySelector(".plot");
+    this.stale = true;
+    this.drawn = Promise.resolve();
+  }
+
+  rows() {
+    const rows = rowsOf(this.block, view.chosen);
+    this.figure.dataset.rows = rows.length;
+    const told = this.figure.querySelector(".cut");
+    told?.remove();
+    if (rows.length > MOST_MARKS) {
+      const words = `The first ${MOST_MARKS.toLocaleString("en")} of ${rows.length.toLocaleString("en")} are drawn: filters show the others.`;
+      this.figure.prepend(element("p", { class: "cut" }, words));
+    }
+    return rows.slice(0, MOST_MARKS).map((row) => ({ ...row })); // Vega writes into what it is given
+  }
+
+  draw() {
+    if (!this.stale) return this.drawn;
+    this.stale = false;
+    this.drawn = this.drawn.then(() => this.redraw()).catch((error) => {
+      this.plot.textContent = `This chart could not be drawn: ${error.message}`;
+      console.error(error);
+    });
+    return this.drawn;
+  }
+
+  async redraw() {
+    const rows = this.rows();
+    if (this.view) {
+      await this.view.data(this.block.dataset, rows).resize().runAsync();
+    } else {
+      const spec = { ...this.block.spec, datasets: { [this.block.dataset]: rows } };
+      const handler = (_, event, item, value) => (value && item?.datum ? showTip(this.block, item.datum, event) : hideTip());
+      // ast: expressions are interpreted, so that the page needs no eval.
+      const options = { actions: false, renderer: "svg", ast: true, config: CONFIG, tooltip: handler, defaultStyle: false };
+      this.view = (await vegaEmbed(this.plot, spec, options)).view;
+    }
+    this.figure.dataset.drawn = Number(this.figure.dataset.drawn ?? 0) + 1;
+  }
+}
+
+const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+
+// One stale chart, then the next, between everything else.
+function drawTheRest() {
+  const next = [...charts.values()].find((chart) => chart.stale);
+  if (next) whenIdle(() => next.draw().then(drawTheRest));
+  else document.documentElement.dataset.idle = "yes";
+}
+
+function setUpCharts() {
+  for (const figure of document.querySelectorAll("[data-chart]")) charts.set(figure.dataset.chart, new LazyChart(figure.dataset.chart, figure));
+  const seen = new IntersectionObserver(
+    (entries) => entries.forEach(({ isIntersecting, target }) => {
+      charts.get(target.dataset.chart).isSeen = isIntersecting;
+      if (isIntersecting) charts.get(target.dataset.chart).draw();
+    }),
+    { rootMargin: "200px" },
+  );
+  for (const { figure } of charts.values()) seen.observe(figure);
+  addEventListener("scroll", hideTip, { passive: true });
+  addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
+}
+
+function drawCharts() {
+  document.documentElement.dataset.idle = "no";
+  for (const chart of charts.values()) chart.stale = true;
+  const seen = [...charts.values()].filter((chart) => chart.isSeen);
+  return Promise.all(seen.map((chart) => chart.draw())).then(() => setTimeout(drawTheRest, 0));
+}

@@ -1,4 +1,4 @@
-"""A history in sentences: what changed, since when, by how much, and what else changed then. Foreign text is not yet harmless."""
+"""A history in sentences: what changed, since when, by how much, with what else. Foreign text is not yet harmless."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TOLD_AT_MOST = 3
 """Of what else changed."""
+_FEWEST_AT_ONCE = 4
 
 
 def times(ratio: float) -> str:
@@ -183,6 +184,7 @@ def _of_track(found: TrackTrends) -> list[str]:
     lines = []
     if track.by_commit:
         lines.append(f"{name}: measured in another order than that of the commits; runs stand where their commits do")
+    lines += _at_once(found, name)
     short = sum(_timed(trend) in range(1, FEWEST_RUNS) for trend in found.trends)
     if short:
         lines.append(f"{name}: {_count(short, 'cell')} with fewer than {FEWEST_RUNS} timed runs, too few for a change")
@@ -192,6 +194,20 @@ def _of_track(found: TrackTrends) -> list[str]:
     if gaps:
         lines.append(f"{name}: gaps: {', '.join(f'{count} {status}' for status, count in gaps.most_common())}")
     return lines
+
+
+def _at_once(found: TrackTrends, name: str) -> list[str]:
+    """Places where half of the cells or more changed: that is seldom the work of one kernel."""
+    places: dict[int, list[float]] = defaultdict(list)
+    for trend in found.trends:
+        for step in trend.found.steps:
+            places[step.place].append(step.ratio)
+    return [
+        f"{name}: {len(ratios)} of {len(found.trends)} cells changed at once on {date(found.track, place)} "
+        f"({label(found.track, place)}), {times(min(ratios))} to {times(max(ratios))}: the machine, or what all of them share"
+        for place, ratios in sorted(places.items())
+        if len(ratios) >= max(_FEWEST_AT_ONCE, len(found.trends) / 2)
+    ]
 
 
 def _timed(trend: Trend) -> int:

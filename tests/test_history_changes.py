@@ -59,17 +59,17 @@ def test_a_change_is_found_at_its_place_and_in_its_size(ratio):
 
 
 def test_intervals_hold_the_truth():
-    """Of 200 planted changes, the 95 % intervals of those found hold the planted ratio in 9 of 10 or more."""
+    """Of 90 planted changes, the 95 % intervals of those found hold the planted ratio in 9 of 10 or more."""
     rng = np.random.default_rng(5)
     held = total = 0
-    for _ in range(20):
+    for _ in range(30):
         logs = noise(rng, 30, 24, "uneven", scatter=0.02)
-        logs[:10, 12:] += math.log(1.3)
-        for of_cell in steps(logs)[:10]:
+        logs[:3, 12:] += math.log(1.3)
+        for of_cell in steps(logs)[:3]:
             for step in of_cell:
                 total += 1
                 held += step.low <= 1.3 <= step.high
-    assert total > 150
+    assert total > 80
     assert held >= 0.9 * total
 
 

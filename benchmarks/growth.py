@@ -77,10 +77,11 @@ def expected(lengths: tuple[int, int], values: tuple[float, float], length: int)
     return values[1] * (length / lengths[1]) ** min(max(slope, 1.0), _STEEPEST)
 
 
-def ladders(cases: Iterable[Case]) -> list[list[Case]]:
+def ladders(cases: Iterable[Case], fewest: int = FEWEST_RUNGS) -> list[list[Case]]:
     """Cases that differ in nothing but their length, from short to long: T = S, or S over the same queries.
 
-    The batch is the same in all, or shrinks so that the number of tokens stays, as in the FlashAttention papers.
+    The batch is the same in all, or shrinks so that the number of tokens stays, as in the FlashAttention papers. Fewer
+    lengths than `fewest` make none.
     """
     cases, found, taken = list(cases), [], set[str]()
     for key in (_same_batch, _same_tokens):
@@ -89,7 +90,7 @@ def ladders(cases: Iterable[Case]) -> list[list[Case]]:
             if case.name not in taken:
                 rungs[key(case)].setdefault(case.shape.S, case)
         for of_length in rungs.values():
-            if len(of_length) >= FEWEST_RUNGS:
+            if len(of_length) >= fewest:
                 found.append([of_length[S] for S in sorted(of_length)])
                 taken |= {case.name for case in found[-1]}
     return found

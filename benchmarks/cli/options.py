@@ -71,7 +71,7 @@ Alpha = Annotated[
 SaveAs = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Write the result to this file too: .md, .csv, .json, .xml (JUnit) or .txt (GitHub). Repeatable."
+        help="Write the result to this file too: .html, .md, .csv, .json, .xml (JUnit) or .txt (GitHub). Repeatable."
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Print every cell, uneventful ones too.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from benchmarks.reports.footer import footer
 from benchmarks.reports.formats import FORMATS
 from benchmarks.reports.progress import RunProgress
 from benchmarks.reports.terminal import console, run_table
+from benchmarks.reports.text import harmless
 from benchmarks.run_folder import DEFAULT_PARENT, RunFolder, new_run_id
 
 if TYPE_CHECKING:
@@ -84,11 +86,27 @@ def run_suite(request: RunRequest) -> int:
             remove_if_empty(folder.path)
         raise
     _print(outcome, plan, folder, request.format)
+    _write_page(folder, request.format)
     if outcome.interrupted:
         return INTERRUPTED
     failed = any(r.failed for r in outcome.records)
     timed = any(r.status is Status.OK for r in outcome.records)
     return 1 if failed or not timed else 0
+
+
+def _write_page(folder: RunFolder, format: Format) -> None:
+    """report.html into the run folder. What goes wrong with it is told, and fails no run: the measurements are written."""
+    from benchmarks.cli.report_command import REPORT, page_of, write_file
+
+    file = folder.path / REPORT
+    try:
+        write_file(file, page_of([folder.path], None, file))
+    except Exception as error:  # noqa: BLE001 - whatever it is, hours of measuring do not end in a traceback of the page
+        line = f"attnbench: no {REPORT}: {type(error).__name__}: {error}"
+        print(harmless(line), file=sys.stderr)
+        return
+    if format is Format.TABLE:
+        console().print(f"To look at: {file}", soft_wrap=True)
 
 
 def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison.verdicts import Comparison
 
-SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".xml": "junit", ".txt": "github"}
+SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".xml": "junit", ".txt": "github", ".html": "page"}
 """Of the files that --save-as writes: which form each gets."""
 
 
@@ -31,13 +31,20 @@ def check_suffixes(files: Sequence[Path]) -> None:
 def save_comparison(comparison: Comparison, files: Sequence[Path]) -> None:
     """Write each file in the form that its suffix says. UsageError where one cannot be written."""
     for file in files:
-        text = VERDICT_FORMATS[SUFFIXES[file.suffix]](comparison)
+        text = _page(comparison) if file.suffix == ".html" else VERDICT_FORMATS[SUFFIXES[file.suffix]](comparison)
         part = file.with_name(file.name + ".part")
         try:
             part.write_text(text, encoding="utf-8")
             part.replace(file)
         except OSError as error:
             raise UsageError(f"cannot write {file}: {error.strerror or error}") from None
+
+
+def _page(comparison: Comparison) -> str:
+    from benchmarks.reports.page.render import render_page
+    from benchmarks.reports.page.verdict_page import verdict_page
+
+    return render_page(verdict_page(comparison))
 
 
 def print_comparison(comparison: Comparison, format: Format, *, show_all: bool) -> None:

@@ -67,11 +67,12 @@ def _fitted(fit: Fit | None) -> tuple[str, str]:
 
 
 def _compiling(records: Sequence[Record]) -> list[RenderableType]:
-    lines = [Text(_paid(payback)) for payback in paybacks(records, twins(registry.implementations()))]
+    lines = [Text(paid_words(payback)) for payback in paybacks(records, twins(registry.implementations()))]
     return [Group(*lines)] if lines else []
 
 
-def _paid(payback: Payback) -> str:
+def paid_words(payback: Payback) -> str:
+    """After how many calls compiling has paid, over all cases: one sentence."""
     told = sorted(calls for calls in payback.calls.values() if calls is not None)
     never = len(payback.calls) - len(told)
     who = f"{payback.compiled} beside {payback.eager.partition('/')[2]}:"  # of the same framework

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import tempfile
 from pathlib import Path
 
+_SNIPPET = "window.vegaEmbed = vegaEmbed;"
+
 
 def vega_script() -> str:
-    """JavaScript that sets `vega`, `vegaLite` and `vegaEmbed`. Made once for each version (2.5 s), then read from a cache."""
+    """JavaScript that sets `vegaEmbed`. Made once for each version of vl-convert (2.5 s), then read from a cache."""
+    file = _file()
+    kept = "" if file is None else _read(file)
+    if _is_whole(kept):
+        return kept
     import vl_convert
 
-    name = f"vega-{vl_convert.get_vega_version()}-lite-{vl_convert.get_vegalite_versions()[-1]}-{vl_convert.__version__}.js"
-    file = _cache() / name
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return _checked(file.read_text(encoding="utf-8"))
-    text = _checked(vl_convert.javascript_bundle())
-    with contextlib.suppress(OSError):  # a home that cannot be written costs the next page 2.5 s, no more
-        _keep(file, text)
-    return text
+    made = vl_convert.javascript_bundle(_SNIPPET)
+    if not _is_whole(made):
+        version = importlib.metadata.version("vl-convert-python")
+        raise RuntimeError(
+            f"vl-convert {version} makes a bundle that no page can hold: no vegaEmbed, or a script's end in it"
+        )
+    if file is not None:
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs the next page 2.5 s, no more
+            _keep(file, made)
+    return made
 
 
-def _checked(text: str) -> str:
-    """OSError for what is not whole or would end the script element early."""
-    if "window.vegaEmbed=" not in text[-200:] or "</script" in text.lower():
-        raise OSError("no bundle of Vega")
-    return text
+def _is_whole(text: str) -> bool:
+    """Written to its end, and without what would end a script element early."""
+    return "window.vegaEmbed=" in text[-200:] and "</script" not in text.lower() and "<!--" not in text
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _keep(file: Path, text: str) -> None:
@@ -37,6 +51,10 @@ def _keep(file: Path, text: str) -> None:
     Path(part).replace(file)
 
 
-def _cache() -> Path:
-    """Where the user keeps what can be made again (XDG base directories)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attnbench"
+def _file() -> Path | None:
+    """Where the user keeps what can be made again (XDG base directories); None where there is no home."""
+    name = f"vega-of-vl-convert-{importlib.metadata.version('vl-convert-python')}.js"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attnbench" / name
+    except RuntimeError:
+        return None

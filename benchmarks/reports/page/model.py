@@ -69,6 +69,8 @@ class Table:
     """Field to sort by at first, with a minus for the largest first; empty: in the order of the data."""
     only: Mapping[str, str] = field(default_factory=dict)
     """Column -> the one value that this table shows."""
+    folded: bool = False
+    """Shown when its caption is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Facts:
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ class Section:
     lead: tuple[str, ...] = ()
     """Sentences before the first chart."""
     blocks: tuple[Chart | Table | Facts | Note, ...] = ()
+    short: str = ""
+    """In the list of sections; empty: the title."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from benchmarks.reports.text import harmless
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.reports.page.model import Dataset, Page
+    from benchmarks.reports.page.model import Column, Dataset, Page
 
 ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = ("format.js", "data.js", "view.js", "tables.js", "charts.js", "filters.js", "main.js")
@@ -107,7 +107,9 @@ def _payload(page: Page) -> dict[str, Any]:
             if isinstance(block, (Chart, Table)):
                 blocks[block.id] = {
                     "dataset": block.dataset,
-                    "columns": [dataclasses.asdict(column) for column in block.columns],
+                    "columns": [
+                        dataclasses.asdict(column) for column in _told(block.columns, page.datasets[block.dataset])
+                    ],
                     "only": block.only,
                     "caption": block.caption,
                     **({"spec": block.spec} if isinstance(block, Chart) else {"sort": block.sort}),
@@ -117,6 +119,11 @@ def _payload(page: Page) -> dict[str, Any]:
         "filters": [dataclasses.asdict(filter) for filter in page.filters],
         "blocks": blocks,
     }
+
+
+def _told(columns: Sequence[Column], dataset: Dataset) -> list[Column]:
+    """Without those that have nothing in any row."""
+    return [column for column in columns if any(value not in (None, "") for value in dataset.get(column.field, ()))]
 
 
 def _encoded(dataset: Dataset) -> dict[str, Any]:

@@ -27,7 +27,7 @@ function hideTip() {
 
 function showTip(block, datum, event) {
   const rows = block.columns
-    .map((column) => [column.label, formatted(datum[column.field], column.kind)])
+    .map((column) => [column.label, formatted(datum[column.field], column.kind).slice(0, TOO_LONG)])
     .filter(([, text]) => text !== "");
   if (!rows.length) return hideTip();
   tip.replaceChildren(element("table", {}, ...rows.map(([label, text]) => element("tr", {}, element("th", { scope: "row" }, label), element("td", {}, text)))));
@@ -79,7 +79,7 @@ class LazyChart {
       const spec = { ...this.block.spec, datasets: { [this.block.dataset]: rows } };
       const handler = (_, event, item, value) => (value && item?.datum ? showTip(this.block, item.datum, event) : hideTip());
       // ast: expressions are interpreted, so that the page needs no eval.
-      const options = { actions: false, renderer: "svg", ast: true, config: CONFIG, tooltip: handler, defaultStyle: false };
+      const options = { actions: false, renderer: "svg", ast: true, config: CONFIG, tooltip: handler, defaultStyle: false, logLevel: 1 };
       this.view = (await vegaEmbed(this.plot, spec, options)).view;
     }
     this.figure.dataset.drawn = Number(this.figure.dataset.drawn ?? 0) + 1;

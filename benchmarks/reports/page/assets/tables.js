@@ -1,5 +1,7 @@
 // Real tables: headers that sort, a page of rows at a time. Everything is written as text.
 const PAGE_ROWS = 50;
+const LONG = 36;
+const TOO_LONG = 300;
 const tables = new Map();
 
 function element(tag, attributes = {}, ...children) {
@@ -71,8 +73,10 @@ class SortedTable {
     for (const row of this.rows.slice(from, this.shown)) {
       const cells = this.block.columns.map((column, i) => {
         const text = formatted(row[column.field], column.kind);
-        if (i === 0) return element("th", { scope: "row" }, text);
-        return element("td", { class: isNumber(column.kind) ? "number" : null }, text);
+        const long = text.length > LONG;
+        const shown = text.length > TOO_LONG ? `${text.slice(0, TOO_LONG)}… (${text.length.toLocaleString("en")} letters)` : text;
+        const attributes = { class: isNumber(column.kind) ? "number" : long ? "long" : null };
+        return i === 0 ? element("th", { scope: "row", ...attributes }, shown) : element("td", attributes, shown);
       });
       part.append(element("tr", { class: row.mark ? `is-${row.mark}` : null }, ...cells));
     }

@@ -78,8 +78,9 @@ def _form(request: HistoryRequest) -> str:
 def _text(made: History, form: str, request: HistoryRequest) -> str:
     if form == "html":
         from benchmarks.reports.history_page import history_page
+        from benchmarks.reports.page.render import render_page
 
-        return history_page(made)
+        return render_page(history_page(made))
     if form == "table":
         out = console()
         with out.capture() as captured:

@@ -48,6 +48,12 @@ class Trend:
         """How many changes lie at or before a run."""
         return sum(step.place <= place for step in self.found.steps)
 
+    @property
+    def level_s(self) -> float | None:
+        """Geometric mean of all times, seconds; None where there is none."""
+        logs = [math.log(p.record.median_s or math.nan) for p in self.series.points if p.record and p.is_timed]
+        return math.exp(sum(logs) / len(logs)) if logs else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:

@@ -85,8 +85,9 @@ def keep(run: Path, target: Path, commit: str, committed: str) -> None:
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
+    for name in KEPT:
+        shutil.copy(run / name, part / name)
     (part / "environment.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    shutil.copy(run / "summary.csv", part / "summary.csv")
     part.rename(target)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -17,7 +18,7 @@ def test_its_commits_are_of_this_history():
     assert len(wanted) >= 8
     if git(ROOT, "rev-parse", "--is-shallow-repository") == "true":
         pytest.skip("a shallow clone does not hold them")
-    for older, newer in zip(wanted, wanted[1:], strict=False):
+    for older, newer in itertools.pairwise(wanted):
         assert git(ROOT, "merge-base", older, newer).startswith(older)
 
 

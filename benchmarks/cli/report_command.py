@@ -11,12 +11,16 @@ from benchmarks.comparison.readers import ENVIRONMENT, SAMPLES, SUMMARY
 from benchmarks.errors import UsageError
 from benchmarks.records import to_csv
 from benchmarks.reports.page.answers import answers_file, read_answers
+from benchmarks.reports.page.markdown import markdown_page
 from benchmarks.reports.page.render import render_page
 from benchmarks.reports.page.run_page import MOST_CELLS, run_page
 from benchmarks.reports.page.stored_runs import read_runs
+from benchmarks.reports.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from benchmarks.reports.page.model import Page
 
 REPORT = "report.html"
 
@@ -33,9 +37,14 @@ class ReportRequest:
 
 def write_report(request: ReportRequest) -> int:
     """Do it; the exit status."""
-    format = _format(request)
-    if format == "markdown":
-        raise UsageError("not built yet")
+    if _format(request) == "markdown":
+        text = markdown_page(_page(request.runs, request.conformance, ""))
+        if request.output is None:
+            console().file.write(text)
+            return 0
+        _check_writes_over_no_input(request.output, request.runs)
+        write_file(request.output, text)
+        return 0
     file = request.output or Path(REPORT)
     _check_writes_over_no_input(file, request.runs)
     write_file(file, page_of(request.runs, request.conformance, file))
@@ -45,16 +54,19 @@ def write_report(request: ReportRequest) -> int:
 
 def page_of(paths: Sequence[Path], conformance: Path | None, file: Path) -> str:
     """The page; where there are too many cells for one, all of them go into a CSV beside `file`."""
+    return render_page(_page(paths, conformance, f"{file.stem}.cells.csv", file.parent))
+
+
+def _page(paths: Sequence[Path], conformance: Path | None, beside: str, folder: Path | None = None) -> Page:
     runs = read_runs(paths)
     found = answers_file(paths, conformance)
     answers = None if found is None else read_answers(found, runs)
-    count = sum(len(run.records) for run in runs)
-    beside = ""
-    if count > MOST_CELLS:
-        table = file.with_suffix(".cells.csv")
-        write_file(table, to_csv(record for run in runs for record in run.records))
-        beside = table.name
-    return render_page(run_page(runs, answers, beside=beside))
+    if folder is None or sum(len(run.records) for run in runs) <= MOST_CELLS:
+        return run_page(runs, answers)
+    if len(runs) == 1:
+        return run_page(runs, answers, beside=SUMMARY)  # they are in a file already
+    write_file(folder / beside, to_csv(record for run in runs for record in run.records))
+    return run_page(runs, answers, beside=beside)
 
 
 def _format(request: ReportRequest) -> str:

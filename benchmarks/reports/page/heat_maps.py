@@ -10,7 +10,7 @@ import altair as alt
 from benchmarks.reports.page.charts import AXES, IS_ROUND, TOOLTIP, to_spec
 
 _LOOK: Any = {"cornerRadius": 3, "tooltip": TOOLTIP, "stroke": "var(--page)", "strokeWidth": 2}
-_BRIGHT, _DARK = alt.value("#ffffff"), alt.value("#10161d")
+_BRIGHT, _DARK = "#ffffff", "#10161d"
 """Words on colours that are the same in both themes."""
 
 
@@ -22,6 +22,11 @@ def _base(dataset: str, rows: str, row_order: str, column_order: str | None) -> 
         x=alt.X("implementation:N", sort=sort, axis=alt.Axis(orient="top", labelAngle=-50, **plain)),
         y=alt.Y(f"{rows}:N", sort=alt.EncodingSortField(row_order, op="min"), axis=alt.Axis(labelLimit=260, **plain)),
     )
+
+
+def _instead(*conditions: tuple[str, str]) -> Any:
+    """(test, colour), of which the first that holds counts, before the scale."""
+    return [{"test": test, "value": colour} for test, colour in conditions]
 
 
 def _legend(label: str, values: list[float] | None = None) -> alt.Legend:
@@ -54,26 +59,15 @@ def sizes(dataset: str, lowest: float, top: float) -> dict[str, Any]:
 
 
 def _heat_map(dataset: str, field: str, text: str, scale: alt.Scale, axis: str, dark: str) -> dict[str, Any]:
+    """Two layers and no transforms: what is drawn anew with every filter stays small."""
     base = _base(dataset, "row", "row_rank", "rank")
-    is_known = f"isValid(datum.{field})"
+    wrong, failed, known = "datum.kind == 'wrong'", "datum.kind == 'failed'", f"isValid(datum.{field})"
+    unlike = _instead((wrong, "var(--wrong)"), (failed, "var(--failed)"), (f"!{known}", "var(--panel)"))
     legend = _legend(f"{IS_ROUND} ? {AXES[axis]} : ''")
-    known = base.transform_filter(is_known)
-    cells = known.mark_rect(**_LOOK).encode(color=alt.Color(f"{field}:Q", scale=scale, legend=legend))
-    kinds = alt.Scale(
-        domain=["timed", "refused", "not tried", "wrong", "failed"],
-        range=["var(--panel)", "var(--panel)", "var(--panel)", "var(--wrong)", "var(--failed)"],
-    )
-    others = base.transform_filter(f"!{is_known}").mark_rect(**_LOOK)
-    others = others.encode(fill=alt.Fill("kind:N", scale=kinds, legend=None))
-    colour = alt.condition(dark, _BRIGHT, _DARK)
-    best = known.transform_filter("datum.mark == 'best'").mark_text(fontSize=12, fontWeight="bold")
-    rest = known.transform_filter("datum.mark != 'best'").mark_text(fontSize=11.5)
-    words = [layer.encode(text=f"{text}:N", color=colour) for layer in (rest, best)]
-    is_bad = "datum.kind == 'wrong' || datum.kind == 'failed'"
-    signs = base.transform_filter(f"!{is_known}").mark_text(fontSize=12)
-    signs = signs.encode(text=f"{text}:N", color=alt.condition(is_bad, _BRIGHT, alt.value("var(--soft)")))
-    layers = alt.layer(cells, others, *words, signs).resolve_scale(color="independent", fill="independent")
-    return to_spec(layers.properties(width=alt.Step(50), height=alt.Step(28)))
+    written = _instead((f"{wrong} || {failed} || {known} && {dark}", _BRIGHT), (known, _DARK))
+    cells = base.mark_rect(**_LOOK).encode(color=alt.Color(f"{field}:Q", scale=scale, legend=legend, condition=unlike))
+    words = base.mark_text(fontSize=11.5).encode(text=f"{text}:N", color=alt.value("var(--soft)", condition=written))
+    return to_spec(alt.layer(cells, words).properties(width=alt.Step(50), height=alt.Step(28)))
 
 
 def verdicts(dataset: str) -> dict[str, Any]:
@@ -95,11 +89,8 @@ def changes(dataset: str) -> dict[str, Any]:
     marks = [math.log2(ratio) for ratio in (0.8, 0.9, 1.0, 1.1, 1.25)]
     legend = _legend("format(pow(2, datum.value), '.2f') + '\u00d7'", marks)
     scale = alt.Scale(scheme="blueorange", domain=[marks[0], marks[-1]], domainMid=0, clamp=True)
-    known = base.transform_filter("isValid(datum.ratio)").transform_calculate(change="log(datum.ratio) / LN2")
-    cells = known.mark_rect(**_LOOK).encode(color=alt.Color("change:Q", scale=scale, legend=legend))
-    others = base.transform_filter("!isValid(datum.ratio)").mark_rect(**_LOOK, fill="var(--panel)")
-    words = known.mark_text(fontSize=11.5)
-    words = words.encode(text="sign:N", color=alt.condition("abs(datum.change) > 0.24", _BRIGHT, _DARK))
-    signs = base.transform_filter("!isValid(datum.ratio)").mark_text(fontSize=12, color="var(--soft)")
-    layers = alt.layer(cells, others, words, signs.encode(text="sign:N")).resolve_scale(color="independent")
-    return to_spec(layers.properties(width=alt.Step(64), height=alt.Step(28)))
+    unlike = _instead(("!isValid(datum.change)", "var(--panel)"))
+    written = _instead(("!isValid(datum.change)", "var(--soft)"), ("abs(datum.change) > 0.24", _BRIGHT))
+    cells = base.mark_rect(**_LOOK).encode(color=alt.Color("change:Q", scale=scale, legend=legend, condition=unlike))
+    words = base.mark_text(fontSize=11.5).encode(text="sign:N", color=alt.value(_DARK, condition=written))
+    return to_spec(alt.layer(cells, words).properties(width=alt.Step(64), height=alt.Step(28)))

@@ -53,6 +53,10 @@ class Chart:
     """For who cannot see it: what is drawn over what."""
     only: Mapping[str, str] = field(default_factory=dict)
     """Column -> the one value that this chart shows."""
+    tall: str = "row"
+    """The column whose values take a row of the chart each."""
+    matrix: tuple[str, str, str] | None = None
+    """(rows, columns, words) of a heat map: how it is written where nothing can be drawn."""
     legend: tuple[tuple[str, str], ...] = ()
     """(CSS class, words): what the signs in the chart mean."""
 

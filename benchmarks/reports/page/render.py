@@ -108,11 +108,12 @@ def _payload(page: Page) -> dict[str, Any]:
                 blocks[block.id] = {
                     "dataset": block.dataset,
                     "columns": [
-                        dataclasses.asdict(column) for column in _told(block.columns, page.datasets[block.dataset])
+                        dataclasses.asdict(column)
+                        for column in told_columns(block.columns, page.datasets[block.dataset])
                     ],
                     "only": block.only,
                     "caption": block.caption,
-                    **({"spec": block.spec} if isinstance(block, Chart) else {"sort": block.sort}),
+                    **({"spec": block.spec, "tall": block.tall} if isinstance(block, Chart) else {"sort": block.sort}),
                 }
     return {
         "datasets": {name: _encoded(dataset) for name, dataset in page.datasets.items()},
@@ -121,8 +122,8 @@ def _payload(page: Page) -> dict[str, Any]:
     }
 
 
-def _told(columns: Sequence[Column], dataset: Dataset) -> list[Column]:
-    """Without those that have nothing in any row."""
+def told_columns(columns: Sequence[Column], dataset: Dataset) -> list[Column]:
+    """The columns without those that have nothing in any row."""
     return [column for column in columns if any(value not in (None, "") for value in dataset.get(column.field, ()))]
 
 

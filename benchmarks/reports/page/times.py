@@ -48,6 +48,7 @@ def heat_map(runs: Sequence[StoredRun], cells: Dataset) -> Section:
         "as the fastest.",
         "Heat map: a row for each case, a column for each implementation, the ratio of its time to the fastest one's in each "
         "cell. The same numbers are in the table below it.",
+        matrix=("row", "implementation", "sign"),
         legend=tuple(legend),
     )
     table = Table(
@@ -147,6 +148,7 @@ def memory(runs: Sequence[StoredRun], cells: Dataset) -> Section | None:
         "What a warm call takes at its peak beyond its inputs and its output, in MB; less than 4 MB is below what the kernel "
         "resolves.",
         "Heat map: a row for each case, a column for each implementation, megabytes in each cell.",
+        matrix=("row", "implementation", "memory_sign"),
     )
     return Section("memory", "Memory", blocks=(chart,))
 

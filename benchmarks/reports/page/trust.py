@@ -111,6 +111,8 @@ def conformance(answers: Answers | None) -> Section:
         ),
         "Every semantic, asked of every implementation on small problems and held to a float64 oracle.",
         "Matrix: a row for each question, a column for each implementation, its answer in each cell.",
+        tall="probe",
+        matrix=("probe", "implementation", "sign"),
         legend=(
             ("sign-right", "✓ right"), ("sign-differs", "≠ differs from the standard, as declared"),
             ("sign-refused", "· refused, with a reason"), ("sign-wrong", "✗ wrong"),

@@ -74,6 +74,7 @@ def _verdicts(comparison: Comparison, judged: bool) -> Section:
         "B's time over A's: blue is faster, orange slower. ▲ and ▼ mark what is slower or faster beyond "
         "the threshold and beyond chance; ? is inconclusive: more measuring would tell; what has no mark is the same.",
         "Heat map: a row for each case, a column for each implementation, the ratio of B's time to A's in each cell.",
+        matrix=("row", "implementation", "sign"),
         legend=(("", "▲ slower"), ("", "▼ faster"), ("", "? inconclusive")),
     )
     red = comparison.exit is Exit.REGRESSION
@@ -90,6 +91,7 @@ def _intervals(comparison: Comparison) -> Section:
         "The 95 % interval of each ratio, worst verdicts first; in the grey band, within the threshold, a change counts as "
         "none.",
         "Interval chart: a row for each cell, a point at the ratio and a line over its interval.",
+        tall="cell",
     )
     return Section("intervals", "How sure", blocks=(chart,))
 
@@ -117,6 +119,7 @@ def _row(cell: CellComparison, place: int) -> dict[str, Any]:
         "rank": place,
         "row_rank": place,
         "ratio": ratio,
+        "change": math.log2(ratio) if ratio else None,
         "low": change.low if change and known else None,
         "high": change.high if change and known else None,
         "sees": change.smallest_visible if change else None,

@@ -1,8 +1,10 @@
 // Charts: drawn when they come into sight, the rest when the browser has nothing else to do; redrawn once for each filter.
 const MOST_MARKS = 6000;
+const MOST_ROWS = 400;
+const MOST_NODES = 2000; // beyond, a chart is a picture rather than a tree of nodes: three times as fast
 const charts = new Map();
 
-// Colours are the style sheet's variables: the theme and the printer change them without a new drawing.
+// Colours are the style sheet's variables: the theme and the printer change them without a new drawing, but for pictures.
 const CONFIG = {
   background: "transparent",
   font: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
@@ -39,6 +41,30 @@ function showTip(block, datum, event) {
   tip.style.top = `${Math.max(4, below ? event.clientY + 14 : event.clientY - height - 10)}px`;
 }
 
+// As many rows as a browser can draw, of those that the filters let through.
+function cut(rows, tall) {
+  const seen = new Set();
+  const end = rows.findIndex((row, i) => i >= MOST_MARKS || seen.add(row[tall]).size > MOST_ROWS);
+  return end < 0 ? rows : rows.slice(0, end);
+}
+
+// The specification with the colours that the theme has now.
+function resolved(spec) {
+  const probe = tip.appendChild(element("span"));
+  const found = JSON.stringify({ ...spec, datasets: undefined }).replace(/var\((--[\w-]+)\)/g, (words) => {
+    probe.style.color = words;
+    return getComputedStyle(probe).color;
+  });
+  probe.remove();
+  return { ...JSON.parse(found), datasets: spec.datasets };
+}
+
+// Pictures are drawn anew in the colours of another theme.
+function recolour() {
+  for (const chart of charts.values()) if (chart.isLarge) chart.forget();
+  if ([...charts.values()].some((chart) => chart.stale)) drawTheRest();
+}
+
 class LazyChart {
   constructor(id, figure) {
     this.id = id;
@@ -50,15 +76,22 @@ class LazyChart {
   }
 
   rows() {
-    const rows = rowsOf(this.block, view.chosen);
+    const all = rowsOf(this.block, view.chosen);
+    const rows = cut(all, this.block.tall);
     this.figure.dataset.rows = rows.length;
-    const told = this.figure.querySelector(".cut");
-    told?.remove();
-    if (rows.length > MOST_MARKS) {
-      const words = `The first ${MOST_MARKS.toLocaleString("en")} of ${rows.length.toLocaleString("en")} are drawn: filters show the others.`;
+    this.figure.querySelector(".cut")?.remove();
+    if (rows.length < all.length) {
+      const words = `The first ${rows.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} are drawn: filters show the others.`;
       this.figure.prepend(element("p", { class: "cut" }, words));
     }
-    return rows.slice(0, MOST_MARKS).map((row) => ({ ...row })); // Vega writes into what it is given
+    return rows.map((row) => ({ ...row })); // Vega writes into what it is given
+  }
+
+  forget() {
+    this.view?.finalize();
+    this.view = undefined;
+    this.stale = true;
+    if (this.isSeen) this.draw();
   }
 
   draw() {
@@ -76,23 +109,31 @@ class LazyChart {
     if (this.view) {
       await this.view.data(this.block.dataset, rows).resize().runAsync();
     } else {
-      const spec = { ...this.block.spec, datasets: { [this.block.dataset]: rows } };
+      const isLarge = datasets[this.block.dataset].length > MOST_NODES;
+      const spec = { ...this.block.spec, datasets: { [this.block.dataset]: rows }, config: CONFIG };
       const handler = (_, event, item, value) => (value && item?.datum ? showTip(this.block, item.datum, event) : hideTip());
       // ast: expressions are interpreted, so that the page needs no eval.
-      const options = { actions: false, renderer: "svg", ast: true, config: CONFIG, tooltip: handler, defaultStyle: false, logLevel: 1 };
-      this.view = (await vegaEmbed(this.plot, spec, options)).view;
+      const options = { actions: false, renderer: isLarge ? "canvas" : "svg", ast: true, tooltip: handler, defaultStyle: false, logLevel: 1 };
+      this.view = (await vegaEmbed(this.plot, isLarge ? resolved(spec) : spec, options)).view;
+      this.isLarge = isLarge;
     }
     this.figure.dataset.drawn = Number(this.figure.dataset.drawn ?? 0) + 1;
   }
 }
 
-const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+const whenIdle = (work) => (window.requestIdleCallback ? requestIdleCallback(work, { timeout: 300 }) : setTimeout(work, 50));
 
 // One stale chart, then the next, between everything else.
-function drawTheRest() {
-  const next = [...charts.values()].find((chart) => chart.stale);
-  if (next) whenIdle(() => next.draw().then(drawTheRest));
-  else document.documentElement.dataset.idle = "yes";
+let isDrawing = false;
+async function drawTheRest() {
+  if (isDrawing) return;
+  isDrawing = true;
+  for (let next; (next = [...charts.values()].find((chart) => chart.stale)); ) {
+    await new Promise((resolve) => whenIdle(resolve));
+    await next.draw();
+  }
+  isDrawing = false;
+  document.documentElement.dataset.idle = "yes";
 }
 
 function setUpCharts() {

@@ -14,9 +14,11 @@ function setUpTheme() {
   } catch {} // a browser may keep nothing for a file
   set(kept in THEMES ? kept : "auto");
   button.hidden = false;
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   button.addEventListener("click", () => {
     const names = Object.keys(THEMES);
     set(names[(names.indexOf(root.dataset.theme) + 1) % names.length]);
+    recolour();
     try {
       localStorage.setItem("attnbench-theme", root.dataset.theme);
     } catch {}

@@ -102,7 +102,7 @@ _MORE_OF_POINTS = (
 
 
 def _chart(id: str, caption: str, only: Mapping[str, str]) -> Chart:
-    return Chart(id, trend_lines("points"), "points", _POINTS, f"{caption}. {_CAPTION}", _DESCRIBED, only)
+    return Chart(id, trend_lines("points"), "points", _POINTS, f"{caption}. {_CAPTION}", _DESCRIBED, only, tall="cell")
 
 
 def _columns(rows: Iterable[Mapping[str, Any]], columns: Iterable[Column], more: Iterable[str]) -> Dataset:

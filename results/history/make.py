@@ -41,7 +41,7 @@ RUNS = {
         "--case",
         "llama-decode-4096",
     ),
-    "backward": ("--suite", "masks", "--case", "causal", "--case", "window-128", "--pass", "forward_backward"),
+    "backward": ("--suite", "masks", "--case", "causal", "--pass", "forward_backward"),
 }
 """Name -> what is run. Another suite each, so that each is a trend of its own."""
 FIRST_BACKWARD = "de6075a"
@@ -54,19 +54,21 @@ def commits(file: Path = HERE / "commits.txt") -> list[str]:
     return [words[0] for words in lines if words and not words[0].startswith("#")]
 
 
-def jobs(wanted: list[str], rounds: int, seed: int, has_backward: set[str]) -> list[tuple[int, str, str]]:
+def jobs(
+    wanted: list[str], rounds: int, seed: int, has_backward: set[str], names: tuple[str, ...] = tuple(RUNS)
+) -> list[tuple[int, str, str]]:
     """(round, commit, name of the run): every commit once a round, in random order, so that no drift looks like a change."""
     rng = random.Random(seed)  # noqa: S311 - an order, no secret
     found = []
     for number in range(1, rounds + 1):
-        of_round = [(number, c, name) for c in wanted for name in RUNS if name == "forward" or c in has_backward]
+        of_round = [(number, c, name) for c in wanted for name in names if name == "forward" or c in has_backward]
         rng.shuffle(of_round)
         found += of_round
     return found
 
 
 def measure(path: Path, name: str, out: Path, cpus: str, processes: int) -> None:
-    """One run by the program of a checkout. RuntimeError where it ends otherwise than ok or with failed cells."""
+    """One run by the program of a checkout. RuntimeError where it writes no results; cells that failed are rows of it."""
     words = [sys.executable, "-m", "benchmarks", "run", *RUNS[name], "--cpus", cpus, "--processes", str(processes)]
     words += [word for id in IMPLEMENTATIONS for word in ("--implementation", id)]
     words += ["--blocks", "12", "--quiet", "--format", "csv", "--out", str(out)]
@@ -98,6 +100,7 @@ def main() -> None:
     parser.add_argument("--cpus", default="1", help="as `run --cpus` takes it")
     parser.add_argument("--processes", type=int, default=3, help="fresh processes of each framework in a run")
     parser.add_argument("--seed", type=int, default=0, help="of the order")
+    parser.add_argument("--only", choices=RUNS, help="one of the two runs of each commit")
     parser.add_argument("--again", action="store_true", help="throw away what is there of this machine")
     parser.add_argument("--out", type=Path, default=HERE, help="folder that holds the machines")
     parser.add_argument("commits", nargs="*", help="default: those of commits.txt")
@@ -109,9 +112,10 @@ def main() -> None:
         wanted = {c: stack.enter_context(checkout(c, ROOT)) for c in asked.commits or commits()}
         since = git(ROOT, "rev-list", "--ancestry-path", f"{FIRST_BACKWARD}..HEAD").split()
         has_backward = {c for c, it in wanted.items() if it.commit in since or it.commit.startswith(FIRST_BACKWARD)}
+        names = (asked.only,) if asked.only else tuple(RUNS)
         todo = [
             (number, c, name, kept / it.commit[:7] / f"{name}-{number}")
-            for number, c, name in jobs(list(wanted), asked.rounds, asked.seed, has_backward)
+            for number, c, name in jobs(list(wanted), asked.rounds, asked.seed, has_backward, names)
             for it in (wanted[c],)
         ]
         todo = [job for job in todo if not job[3].exists()]

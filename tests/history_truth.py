@@ -1,6 +1,6 @@
 """How often a history cries about noise, and how often it finds what was planted: the figures of docs/history.md.
 
-python -m tests.history_truth          # prints the tables anew, in about two minutes
+python -m tests.history_truth          # prints the tables anew, in about ten minutes
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def detections(kind, cells, runs, size, place, trials, seed=1):
 
 def _tables():
     sizes = ((30, 8), (30, 16), (30, 50), (1, 16), (1, 50))
-    print("| noise | " + " | ".join(f"{cells} cells, {runs} runs" for cells, runs in sizes) + " |")
+    print("| noise | " + " | ".join(f"{cells} cell{'s' * (cells > 1)}, {runs} runs" for cells, runs in sizes) + " |")
     print("| --- |" + " ---: |" * len(sizes))
     for kind in KINDS:
         counts = [(false_alarms(kind, cells, runs, 400), 400) for cells, runs in sizes]
         print(f"| {kind} | " + " | ".join(f"{count} of {trials}" for count, trials in counts) + " |")
     print()
-    head = [f"{size:.0%}, {place}" for size, place in itertools.product(SIZES, PLACES)]
+    head = [f"{100 * size:.0f} %, {place}" for size, place in itertools.product(SIZES, PLACES)]
     print("| noise, 30 cells | " + " | ".join(head) + " |")
     print("| --- |" + " ---: |" * len(head))
     for runs, kind in itertools.product((8, 16, 50), KINDS):

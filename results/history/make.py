@@ -35,7 +35,7 @@ RUNS = {
         "--suite",
         "default",
         "--case",
-        "self-2048",
+        "bert-512",
         "--case",
         "llama-prefill-512",
         "--case",

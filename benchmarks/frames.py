@@ -6,9 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import read_bytes
 from benchmarks.records import COLUMNS, Status, read
-from benchmarks.run_folder import SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,13 +27,8 @@ def load(run: str | Path) -> pd.DataFrame:
 
 def load_samples(run: str | Path) -> pd.DataFrame:
     """The timed blocks of a run folder, with `per_call_s` added. Raises UnreadableResults."""
-    import pandas as pd
+    from benchmarks.blocks import TEXTS, read_blocks
 
     file = Path(run) / "samples.csv"
-    try:
-        frame = pd.read_csv(file)
-    except (OSError, ValueError) as error:
-        raise UnreadableResults(f"{file} cannot be read: {error}") from None
-    if missing := [column for column in SAMPLE_COLUMNS if column not in frame]:
-        raise UnreadableResults(f"{file} lacks the column {missing[0]}")
+    frame = read_blocks(read_bytes(file), str(file)).astype(dict.fromkeys(TEXTS, "str"))
     return frame.assign(per_call_s=frame["seconds"] / frame["calls"])

@@ -11,9 +11,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import as_bytes, check_end, check_room, csv_header, csv_rows, read_bytes
+from benchmarks.plausible import check_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from benchmarks.cases import Case
@@ -37,6 +39,8 @@ class Status(StrEnum):
 
 FAILURES = frozenset(Status) - {Status.OK, Status.UNSUPPORTED, Status.NOT_INSTALLED}
 """What makes a run exit with 1, unless it was not tried."""
+_ROW_BYTES = 1200
+"""What a record takes."""
 NOT_TRIED = "not tried: "
 """How the reason of a cell begins that was left out because a shorter one told how it would end: where a sweep ends, as
 planned.
@@ -195,49 +199,83 @@ def safe_text(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "@", "-", "\t", "\r") else text
 
 
-_PARSERS = {"int": int, "float": float}
-
-
-def from_csv(text: str, where: str) -> list[Record]:
+def from_csv(text: bytes | str, where: str) -> list[Record]:
     """Records of a summary.csv. UnreadableResults says what is wrong and on which line."""
-    reader = csv.DictReader(io.StringIO(text))
-    try:
-        header = reader.fieldnames
-        if not header:
-            raise UnreadableResults(f"{where} is empty, expected a summary.csv with a header line")
-        if "schema_version" not in header:
-            raise UnreadableResults(f"{where} has no column schema_version: it is not a summary.csv")
-        if missing := sorted(_REQUIRED - set(header)):
-            raise UnreadableResults(f"{where} lacks the column {missing[0]}")
-        return [_record(row, f"{where}, line {number}") for number, row in enumerate(reader, start=2)]
-    except csv.Error as error:
-        raise UnreadableResults(f"{where}: {error}") from error
+    data = as_bytes(text)
+    header = csv_header(data, where, "summary.csv")
+    if "schema_version" not in header:
+        raise UnreadableResults(f"{where} has no column schema_version: it is not a summary.csv")
+    if missing := sorted(_REQUIRED - set(header)):
+        raise UnreadableResults(f"{where} lacks the column {missing[0]}")
+    check_room(where, len(data), len(data) + _ROW_BYTES * data.count(b"\n"))
+    places = {column: place for place, column in enumerate(header)}
+    fields = [(name, column, kind, places[column]) for name, column, kind in _FIELDS if column in places]
+    texts: dict[str, str] = {}
+    """One and the same text of many rows is kept once."""
+    rows = csv_rows(data, where)
+    next(rows)
+    return [_record(fields, row, texts, f"{where}, line {line}") for line, row in rows]
 
 
-def _record(row: dict[str, str], where: str) -> Record:
-    if row.get("schema_version") != str(SCHEMA_VERSION):
-        raise UnreadableResults(f"{where}: schema_version {row.get('schema_version')!r}, expected {SCHEMA_VERSION}")
+def _record(fields: Sequence[tuple[str, str, str, int]], row: list[str], texts: dict[str, str], where: str) -> Record:
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(Record):
-        text = row.get(_column(field.name)) or ""
-        kind = str(field.type).partition(" |")[0]
-        try:
-            if kind in _PARSERS:
-                values[field.name] = None if text == "" and "None" in str(field.type) else _PARSERS[kind](text)
-            else:
-                values[field.name] = Status(text) if kind == "Status" else text
-        except ValueError as error:
-            raise UnreadableResults(f"{where}: {_column(field.name)}={text!r}, expected {kind}") from error
+    for name, column, kind, place in fields:
+        text = row[place]
+        if kind == "str":
+            values[name] = texts.setdefault(text, text)
+        elif text or kind not in _OPTIONAL:
+            try:
+                values[name] = _PARSERS[kind](text)
+            except ValueError:
+                if name == "schema_version":
+                    break
+                expected = kind.partition(" |")[0]
+                raise UnreadableResults(f"{where}: {column}={text[:80]!r}, expected {expected}") from None
+    if values.get("schema_version") != SCHEMA_VERSION:
+        told = row[next(place for name, _, _, place in fields if name == "schema_version")]
+        raise UnreadableResults(f"{where}: schema_version {told[:80]!r}, expected {SCHEMA_VERSION}")
     try:
-        return Record(**values)
+        record = Record(**values)
     except ValueError as error:
-        raise UnreadableResults(f"{where}: {error}") from error
+        raise UnreadableResults(f"{where}: {error}") from None
+    check_numbers(record, where)
+    return record
+
+
+def _whole(text: str) -> int:
+    """A whole number of 64 bits: what is counted here needs no more, and what is computed with it stays quick."""
+    value = int(text) if len(text) < 40 else 2**63
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(text)
+    return value
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "int": _whole,
+    "int | None": _whole,
+    "float | None": float,
+    "Status": Status,
+}
+_OPTIONAL = frozenset({"int | None", "float | None"})
+_FIELDS = tuple((f.name, _column(f.name), str(f.type)) for f in dataclasses.fields(Record))
 
 
 def read(path: Path) -> list[Record]:
-    """Records of a run folder or a summary.csv."""
+    """Records of a run folder or a summary.csv. UnreadableResults says which line is wrong."""
     file = path / "summary.csv" if path.is_dir() else path
-    try:
-        return from_csv(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableResults(f"{file} cannot be read: {error}") from error
+    data = read_bytes(file)
+    records = from_csv(data, str(file))
+    check_end(data, str(file))
+    return records
+
+
+def by_key(records: Sequence[Record], where: str) -> dict[tuple[str, str, str, str], Record]:
+    """The cells in their order. UnreadableResults where one is there twice."""
+    found: dict[tuple[str, str, str, str], Record] = {}
+    for number, record in enumerate(records, start=2):
+        if record.key in found:
+            raise UnreadableResults(
+                f"{where}, line {number}: {' '.join(record.key)} is here twice, expected each cell once"
+            )
+        found[record.key] = record
+    return found

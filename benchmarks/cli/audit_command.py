@@ -17,6 +17,7 @@ from benchmarks.cli.options import Format, resolve_cpus, resolve_environment
 from benchmarks.comparison.noise import NOISE, noise_of_machine
 from benchmarks.comparison.thresholds import Threshold, Thresholds, parse_percent
 from benchmarks.errors import INTERRUPTED, UsageError
+from benchmarks.foreign import SMALL_BYTES, parse_json, read_text
 from benchmarks.live.plan import LivePlan, Pair, Side
 from benchmarks.plan import Plan, asked_frameworks, check_installed, select_cases, select_implementations
 from benchmarks.reports.audit_progress import AuditProgress
@@ -133,9 +134,10 @@ def _open(folder: Path, live_plan: LivePlan, plan: Plan, *, neighbour: bool) -> 
     file = folder / "audit.json"
     try:
         if file.exists():
-            before = json.loads(file.read_text(encoding="utf-8"))
+            before = parse_json(read_text(file, SMALL_BYTES), str(file))
             if before != settings:
-                differs = sorted(k for k in settings if before.get(k) != settings[k])
+                told = before if isinstance(before, dict) else {}
+                differs = sorted(k for k in settings if told.get(k) != settings[k])
                 raise UsageError(f"{folder} holds an audit with another {differs[0]}; choose another --out")
             return
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.comparison.inference import Prior
-from benchmarks.comparison.plain_json import finite, parse_json
-from benchmarks.comparison.summaries import read_text
+from benchmarks.comparison.plain_json import finite
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import SMALL_BYTES, parse_json, read_text
 from benchmarks.harness.environment import machine_slug
 from benchmarks.harness.process import ROOT
 
@@ -34,7 +34,7 @@ class Noise:
 
 def read_noise(file: Path) -> Noise:
     """UnreadableResults where it is not what `audit` writes: {"prior": {"variance", "freedom"}, "common": .., "floor": ..}."""
-    data = parse_json(read_text(file), str(file))
+    data = parse_json(read_text(file, SMALL_BYTES), str(file))
     if not isinstance(data, dict) or "prior" not in data:
         raise UnreadableResults(f"{file} holds no prior, expected what `audit` writes")
     between = finite(data.get("between_runs", 1.0))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.comparison.plain_json import parse_json
 from benchmarks.comparison.pytest_json import parse_pytest_benchmark
 from benchmarks.comparison.side import CoreSpeed, Side
-from benchmarks.comparison.summaries import parse_summary, read_text
+from benchmarks.comparison.summaries import parse_summary
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import SMALL_BYTES, parse_json, read_bytes, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +17,8 @@ SUMMARY, SAMPLES, ENVIRONMENT = "summary.csv", "samples.csv", "environment.json"
 _TABLES = ("machine", "variables", "revision", "frameworks", "matmul_gflops")
 _TABLES_OF_TABLES = ("frameworks", "matmul_gflops")
 _SCHEMA_VERSION = 1
+_LOOK_BYTES = 4096
+"""So far into a file it is looked for the brace of a JSON."""
 
 
 def read_side(path: Path) -> Side:
@@ -24,10 +26,12 @@ def read_side(path: Path) -> Side:
     file = path / SUMMARY if path.is_dir() else path
     if path.is_dir() and not file.exists():
         raise UnreadableResults(f"{path} holds no {SUMMARY}: it is no run folder, or its run has not ended")
-    text = read_text(file)
-    if file.suffix == ".json" or text.lstrip().startswith("{"):
-        return parse_pytest_benchmark(text, file, str(path))
-    records = parse_summary(text, str(file))
+    data = read_bytes(file)
+    if file.suffix == ".json" or data[:_LOOK_BYTES].lstrip().startswith(b"{"):
+        del data
+        return parse_pytest_benchmark(read_text(file), file, str(path))
+    records = parse_summary(data, str(file))
+    del data
     # Files lie beside a summary.csv that has kept its name; any other CSV stands alone.
     folder = file.parent if file.name == SUMMARY else None
     samples = None
@@ -38,7 +42,7 @@ def read_side(path: Path) -> Side:
         from benchmarks.comparison.samples import parse_samples
 
         file = folder / SAMPLES
-        samples = parse_samples(read_text(file), str(file), records, one_core=len(environment.get("cpus", ())) == 1)
+        samples = parse_samples(read_bytes(file), str(file), records, one_core=len(environment.get("cpus", ())) == 1)
     if samples is None:
         return Side(label=str(path), records=records, logs={}, environment=environment)
     speed = CoreSpeed(samples.slopes, samples.log_quiet)
@@ -47,7 +51,7 @@ def read_side(path: Path) -> Side:
 
 def _environment(file: Path) -> dict[str, Any]:
     """environment.json, with tables where others expect tables."""
-    found = parse_json(read_text(file), str(file))
+    found = parse_json(read_text(file, SMALL_BYTES), str(file))
     if not isinstance(found, dict):
         raise UnreadableResults(f"{file} is {type(found).__name__}, expected an object")
     if found.get("schema_version") != _SCHEMA_VERSION:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from benchmarks.comparison.summaries import check_lines
+from benchmarks.blocks import TEXTS, read_blocks
 from benchmarks.core_speed import QUIET, slopes
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import as_bytes
 from benchmarks.records import Status
-from benchmarks.run_folder import SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +22,8 @@ if TYPE_CHECKING:
     from benchmarks.comparison.side import Key
     from benchmarks.records import Record
 
-_TEXTS = ("case", "implementation", "device", "pass")
-_TIMES = ("seconds", "canary_s")
-_COUNTS = ("process", "block", "order", "calls")
+_COLUMNS = (*TEXTS, "process", "block", "calls", "seconds", "canary_s")
+"""The order of the blocks among cells tells nothing here."""
 _AGREEMENT = 1e-3
 """How far the median of the blocks may be from the one in summary.csv: rounding, and no more."""
 
@@ -44,12 +40,12 @@ class Samples:
     """Log of the canary's seconds at the core speed that the logs are told for."""
 
 
-def parse_samples(text: str, where: str, records: Mapping[Key, Record], *, one_core: bool) -> Samples:
+def parse_samples(data: bytes | str, where: str, records: Mapping[Key, Record], *, one_core: bool) -> Samples:
     """Read the blocks; on one core each at the core speed of the run's quiet moments.
 
     UnreadableResults for blocks that cannot be, that belong to no cell, or that are not those of the summary.
     """
-    frame = _frame(text, where)
+    frame = read_blocks(as_bytes(data), where, _COLUMNS)
     cell, keys = _cells(frame)
     for place, key in enumerate(keys):
         if key not in records:
@@ -79,71 +75,13 @@ def parse_samples(text: str, where: str, records: Mapping[Key, Record], *, one_c
     return Samples(ok, {key: float(s) for key, s in zip(keys, slope, strict=True)} if one_core else {}, log_quiet)
 
 
-def _frame(text: str, where: str) -> pd.DataFrame:
-    """All blocks, each number one that can be."""
-    import pandas as pd
-
-    header = next(csv.reader(io.StringIO(text)), [])
-    if not header:
-        raise UnreadableResults(f"{where} is empty, expected a samples.csv with a header line")
-    if missing := [column for column in SAMPLE_COLUMNS if column not in header]:
-        raise UnreadableResults(f"{where} lacks the column {missing[0]}")
-    types = {**dict.fromkeys(_TEXTS, "str"), **dict.fromkeys(_COUNTS, "int64"), **dict.fromkeys(_TIMES, "float64")}
-    try:
-        # A case may be called NA or 01: texts stay texts.
-        frame = pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False, na_values=[])
-    except (ValueError, OverflowError) as error:
-        raise _explained(text, where, error) from None
-    wrong = (frame["calls"].to_numpy() < 1) | (frame["process"].to_numpy() < 0)
-    for name in _TIMES:
-        wrong |= ~(np.isfinite(frame[name].to_numpy()) & (frame[name].to_numpy() > 0))
-    if wrong.any() or not text.endswith("\n") or not _first_line_fits(text):
-        raise _explained(text, where, None)
-    return frame
-
-
-def _first_line_fits(text: str) -> bool:
-    """Pandas takes a first line that is too long for one with row names."""
-    reader = csv.reader(io.StringIO(text))
-    return len(next(reader)) == len(next(reader, [])) or next(reader, None) is None
-
-
-def _explained(text: str, where: str, error: Exception | None) -> UnreadableResults:
-    """The first line that is wrong, found the slow way."""
-    try:
-        check_lines(text, where, known="seconds")
-        reader = csv.DictReader(io.StringIO(text))
-        for row in reader:
-            _check_row(row, f"{where}, line {reader.line_num}")
-    except UnreadableResults as found:
-        return found
-    return UnreadableResults(f"{where} cannot be read: {str(error).strip().splitlines()[-1]}")
-
-
-def _check_row(row: Mapping[str, str], where: str) -> None:
-    for name in (*_COUNTS, *_TIMES):
-        number = int if name in _COUNTS else float
-        try:
-            value = number(row[name])
-        except ValueError:
-            raise UnreadableResults(f"{where}: {name}={row[name]!r}, expected a number") from None
-        least = 1 if name == "calls" else 0
-        if name in _TIMES and not (math.isfinite(value) and value > 0):
-            raise UnreadableResults(f"{where}: {name}={row[name]}, expected a number above 0")
-        if name in _COUNTS and not least <= value < 2**63:
-            raise UnreadableResults(f"{where}: {name}={row[name]}, expected a whole number of at least {least}")
-
-
 def _cells(frame: pd.DataFrame) -> tuple[np.ndarray, list[Key]]:
     """A number for the cell of each row, and the cells by number."""
-    import pandas as pd
-
     code = np.zeros(len(frame), np.int64)
-    for column in _TEXTS:
-        codes, names = pd.factorize(frame[column])
-        code = code * max(len(names), 1) + codes
+    for column in TEXTS:
+        code = code * max(len(frame[column].cat.categories), 1) + frame[column].cat.codes.to_numpy()
     _, first, cell = np.unique(code, return_index=True, return_inverse=True)
-    rows = frame[list(_TEXTS)].iloc[first].itertuples(index=False, name=None)
+    rows = frame[list(TEXTS)].iloc[first].astype("object").itertuples(index=False, name=None)
     return cell, [cast("Key", row) for row in rows]
 
 

@@ -1,0 +1,94 @@
+"""samples.csv as a table: every block of a run, each number one that can be."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import check_end, check_room, csv_header, csv_rows
+from benchmarks.plausible import LONGEST_S, SHORTEST_S
+from benchmarks.run_folder import SAMPLE_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+TEXTS = ("case", "implementation", "device", "pass")
+MACHINE = "machine"
+"""A column that is there where blocks of several machines are."""
+_TIMES = ("seconds", "canary_s")
+_COUNTS = ("process", "block", "order", "calls")
+_ROW_BYTES = 170
+"""What a block takes while it is compared."""
+
+
+def read_blocks(data: bytes, where: str, columns: Sequence[str] = SAMPLE_COLUMNS) -> pd.DataFrame:
+    """The blocks; texts are categories. UnreadableResults names the first line that is wrong."""
+    import pandas as pd
+
+    header = csv_header(data, where, "samples.csv")
+    if missing := [column for column in SAMPLE_COLUMNS if column not in header]:
+        raise UnreadableResults(f"{where} lacks the column {missing[0]}")
+    check_end(data, where)
+    check_room(where, len(data), len(data) + _ROW_BYTES * data.count(b"\n"))
+    types = {**dict.fromkeys(TEXTS, "category"), **dict.fromkeys(_COUNTS, "int64"), **dict.fromkeys(_TIMES, "float64")}
+    try:
+        # A case may be called NA or 01: texts stay texts. Without usecols: with it, a line that is too long is cut.
+        frame = pd.read_csv(
+            io.BytesIO(data),
+            dtype={name: types.get(name, "category") for name in header},
+            keep_default_na=False,
+            na_values=[],
+        )
+    except (ValueError, OverflowError) as error:
+        raise _explained(data, where, error) from None
+    columns = [*columns, *(name for name in (MACHINE,) if name in header)]
+    has_row_names = not isinstance(frame.index, pd.RangeIndex)  # a first row that is too long
+    frame = frame[columns]
+    wrong = np.zeros(len(frame), bool)
+    for name in columns:
+        values = (
+            frame[name].to_numpy() if name in types and types[name] != "category" else frame[name].cat.codes.to_numpy()
+        )
+        if name in _TIMES:
+            wrong |= ~((values >= SHORTEST_S) & (values <= LONGEST_S))
+        else:
+            wrong |= values < (1 if name == "calls" else 0)
+    if has_row_names or wrong.any():
+        raise _explained(data, where, None)
+    return frame
+
+
+def _explained(data: bytes, where: str, error: Exception | None) -> UnreadableResults:
+    """The first line that is wrong, found the slow way."""
+    try:
+        rows = csv_rows(data, where)
+        _, header = next(rows)
+        places = {name: header.index(name) for name in (*_COUNTS, *_TIMES)}
+        for line, row in rows:
+            for name, place in places.items():
+                _check(name, row[place], f"{where}, line {line}")
+    except UnreadableResults as found:
+        return found
+    told = str(error or "its lines are no blocks").strip().splitlines()[-1][:200]
+    return UnreadableResults(f"{where} cannot be read: {told}")
+
+
+def _check(name: str, text: str, where: str) -> None:
+    number = int if name in _COUNTS else float
+    try:
+        value = number(text)
+    except ValueError:
+        raise UnreadableResults(f"{where}: {name}={text[:80]!r}, expected a number") from None
+    least = 1 if name == "calls" else 0
+    if name in _TIMES and not (math.isfinite(value) and value > 0):
+        raise UnreadableResults(f"{where}: {name}={text[:80]}, expected a number above 0")
+    if name in _TIMES and not SHORTEST_S <= value <= LONGEST_S:
+        raise UnreadableResults(f"{where}: {name}={text[:80]}, expected a number above 0, and seconds that can be")
+    if name in _COUNTS and not least <= value < 2**63:
+        raise UnreadableResults(f"{where}: {name}={text[:80]}, expected a whole number of at least {least}")

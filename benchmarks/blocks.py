@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,14 +39,16 @@ def read_blocks(data: bytes, where: str, columns: Sequence[str] = SAMPLE_COLUMNS
     check_room(where, len(data), len(data) + _ROW_BYTES * data.count(b"\n"))
     types = {**dict.fromkeys(TEXTS, "category"), **dict.fromkeys(_COUNTS, "int64"), **dict.fromkeys(_TIMES, "float64")}
     try:
-        # A case may be called NA or 01: texts stay texts. Without usecols: with it, a line that is too long is cut.
-        frame = pd.read_csv(
-            io.BytesIO(data),
-            dtype={name: types.get(name, "category") for name in header},
-            keep_default_na=False,
-            na_values=[],
-        )
-    except (ValueError, OverflowError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a number of calls that is NaN is only warned of
+            # A case may be called NA or 01: texts stay texts. Without usecols: with it, a line that is too long is cut.
+            frame = pd.read_csv(
+                io.BytesIO(data),
+                dtype={name: types.get(name, "category") for name in header},
+                keep_default_na=False,
+                na_values=[],
+            )
+    except (ValueError, OverflowError, Warning) as error:
         raise _explained(data, where, error) from None
     columns = [*columns, *(name for name in (MACHINE,) if name in header)]
     has_row_names = not isinstance(frame.index, pd.RangeIndex)  # a first row that is too long
@@ -64,7 +67,7 @@ def read_blocks(data: bytes, where: str, columns: Sequence[str] = SAMPLE_COLUMNS
     return frame
 
 
-def _explained(data: bytes, where: str, error: Exception | None) -> UnreadableResults:
+def _explained(data: bytes, where: str, error: Exception | Warning | None) -> UnreadableResults:
     """The first line that is wrong, found the slow way."""
     try:
         rows = csv_rows(data, where)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
+_LONGEST = 1000
+"""Characters of a message."""
 
 
 class UsageError(ValueError):
@@ -12,3 +14,7 @@ class UsageError(ValueError):
 
 class UnreadableResults(ValueError):
     """A file that is not a result file of a known schema; the message says what is wrong and where."""
+
+    def __init__(self, message: str) -> None:
+        """What a file says may be quoted in the message, and may be long."""
+        super().__init__(message if len(message) <= _LONGEST else f"{message[: _LONGEST - 3]}...")

@@ -30,7 +30,7 @@ _FACTOR = 4
 _LONGEST_ROW = 2**20
 """Characters. A reason or a kernel may be long, but no cell is a book."""
 _VALUE_BYTES = 128
-"""What a value of JSON takes at most, an empty object among many such, above the text it was written in."""
+"""What a value of JSON takes at most, besides the characters of its texts."""
 _WIDE = ((re.compile(rb"[\xf0-\xf4]"), 4), (re.compile(rb"[\xc4-\xef]"), 2))
 """How wide Python keeps every character of a text in which one such byte begins a character."""
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"PK": "zip", b"\x28\xb5": "zstd"}
@@ -40,18 +40,27 @@ def read_bytes(file: Path, most: int = MOST_BYTES) -> bytes:
     """What a regular file holds, without a byte-order mark. UnreadableResults where it is none, or larger than `most`."""
     try:
         # A pipe that nobody writes to would be waited for without end, and a device never ends.
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as stream:
-            found = os.fstat(stream.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a socket or a device"
-                raise UnreadableResults(f"{file} is {kind}, expected a file")
-            if found.st_size > most:
-                raise UnreadableResults(f"{file} is {found.st_size:,} bytes large, expected at most {most:,}")
-            return stream.read(found.st_size).removeprefix(b"\xef\xbb\xbf")
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            size = _size_of(os.fstat(handle), file, most)
+        except UnreadableResults:
+            os.close(handle)
+            raise
+        with os.fdopen(handle, "rb") as stream:
+            return stream.read(size).removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise UnreadableResults(f"{file} cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # a NUL in its name
         raise UnreadableResults(f"{str(file)!r} cannot be read: {error}") from None
+
+
+def _size_of(found: os.stat_result, file: Path, most: int) -> int:
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a socket or a device"
+        raise UnreadableResults(f"{file} is {kind}, expected a file")
+    if found.st_size > most:
+        raise UnreadableResults(f"{file} is {found.st_size:,} bytes large, expected at most {most:,}")
+    return found.st_size
 
 
 def read_text(file: Path, most: int = MOST_BYTES) -> str:
@@ -94,7 +103,7 @@ def check_room(where: str, size: int, needed: int) -> None:
 def parse_json(text: str, where: str) -> Any:
     """The value. UnreadableResults where it is none, or made to fill the memory."""
     values = text.count(",") + text.count("[") + text.count("{")
-    check_room(where, len(text), sys.getsizeof(text) + _VALUE_BYTES * values)
+    check_room(where, len(text), 2 * sys.getsizeof(text) + _VALUE_BYTES * values)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -39,7 +39,7 @@ class Status(StrEnum):
 
 FAILURES = frozenset(Status) - {Status.OK, Status.UNSUPPORTED, Status.NOT_INSTALLED}
 """What makes a run exit with 1, unless it was not tried."""
-_ROW_BYTES = 1200
+_ROW_BYTES = 950
 """What a record takes."""
 NOT_TRIED = "not tried: "
 """How the reason of a cell begins that was left out because a shorter one told how it would end: where a sweep ends, as

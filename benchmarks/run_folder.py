@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from benchmarks.errors import UnreadableResults, UsageError
+from benchmarks.foreign import parse_json, read_text
 from benchmarks.harness.state import Event, State
 from benchmarks.plan import Plan
 from benchmarks.records import to_csv
@@ -36,6 +37,7 @@ SAMPLE_COLUMNS = (
     "seconds",
     "canary_s",
 )
+_LARGEST_PLAN = 2**26
 DEFAULT_PARENT = Path("results") / "runs"
 
 
@@ -89,20 +91,21 @@ class RunFolder:
     def load(self) -> tuple[Plan, State]:
         """The plan and what the journal tells so far. A torn last line, from a crash, is passed over."""
         try:
-            plan = Plan.from_dict(json.loads((self.path / "plan.json").read_text(encoding="utf-8")))
-            lines = (self.path / "journal.jsonl").read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise UsageError(f"{self.path} holds no run to resume: {error.strerror or error}") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise UnreadableResults(f"{self.path / 'plan.json'} is damaged: {error}") from None
+            plan = Plan.from_dict(parse_json(read_text(self.path / "plan.json", _LARGEST_PLAN), "it"))
+            lines = read_text(self.path / "journal.jsonl").splitlines()
+        except UnreadableResults as error:
+            raise UsageError(f"{self.path} holds no run to resume: {error}") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnreadableResults(f"{self.path / 'plan.json'} is damaged: {str(error)[:300]}") from None
         state = State()
         for number, line in enumerate(lines, start=1):
             try:
-                state.apply(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+                state.apply(parse_json(line, "it"))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 if number == len(lines):
                     break
-                raise UnreadableResults(f"{self.path / 'journal.jsonl'}, line {number} is damaged: {error}") from None
+                told = str(error)[:300]
+                raise UnreadableResults(f"{self.path / 'journal.jsonl'}, line {number} is damaged: {told}") from None
         state.drop_unfinished()
         return plan, state
 

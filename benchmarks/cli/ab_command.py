@@ -130,7 +130,8 @@ def _plan(request: LiveRequest) -> Iterator[LivePlan]:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
     own = request.own_case
     cases = in_pass(select_cases(request.suite, request.cases) if own is None else (own,), request.pass_)
-    plugins, plugged = resolve_plugins(request.plugins)
+    named = [id for id in (request.a.implementation, request.b.implementation) if id]
+    plugins, plugged = resolve_plugins(request.plugins, request.frameworks, [*request.implementations, *named])
     pairs, asked = _pairs(request, cases, plugged)
     if not any(side.python for side in (request.a, request.b)):
         check_installed(asked)

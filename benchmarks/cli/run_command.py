@@ -111,7 +111,7 @@ def _plan(request: RunRequest) -> Plan:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
     own = request.own_case
     cases = in_pass(select_cases(request.suite, request.cases) if own is None else (own,), request.pass_)
-    plugins, plugged = resolve_plugins(request.plugins)
+    plugins, plugged = resolve_plugins(request.plugins, request.frameworks, request.implementations)
     chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged, request.suite)
     check_installed(asked)
     return Plan(

@@ -46,33 +46,59 @@ def parse_samples(data: bytes | str, where: str, records: Mapping[Key, Record], 
     UnreadableResults for blocks that cannot be, that belong to no cell, or that are not those of the summary.
     """
     frame = read_blocks(as_bytes(data), where, _COLUMNS)
+    del data
+    return _samples(frame, where, records, one_core=one_core)
+
+
+def _samples(frame: pd.DataFrame, where: str, records: Mapping[Key, Record], *, one_core: bool) -> Samples:
+    """The frame's index tells the lines."""
     cell, keys = _cells(frame)
     for place, key in enumerate(keys):
         if key not in records:
-            line = int(np.argmax(cell == place)) + 2
+            line = frame.index[int(np.argmax(cell == place))] + 2
             raise UnreadableResults(f"{where}, line {line}: {' '.join(key)} is not in summary.csv")
-    frame = frame.assign(cell=cell)
-    twice = frame.duplicated(["cell", "process", "block"])
-    if twice.any():
-        line = int(np.argmax(twice.to_numpy()))
-        raise UnreadableResults(
-            f"{where}, line {line + 2}: block {frame['block'].iloc[line]} of its process is here twice"
-        )
-    frame["per_call_s"] = frame["seconds"] / frame["calls"]
-    _check_agreement(frame, keys, where, records)
+    group = _groups(frame, cell, where)
+    log_time = np.log(frame["seconds"].to_numpy() / frame["calls"].to_numpy())
+    _check_agreement(cell, log_time, keys, where, records)
     if frame.empty:  # nothing was timed: every cell failed or was refused
         return Samples({}, {}, 0.0)
-    groups = frame.groupby(["cell", "process"], sort=True).ngroup().to_numpy()
-    log_time, log_canary = (np.log(frame[name].to_numpy()) for name in ("per_call_s", "canary_s"))
+    log_canary = np.log(frame["canary_s"].to_numpy())
     log_quiet = float(np.quantile(log_canary, QUIET))
-    slope = slopes(cell, groups, log_time, log_canary) if one_core else np.zeros(len(keys))
-    frame["log"] = log_time - slope[cell] * (log_canary - log_quiet)
-    medians = frame.groupby(["cell", "process"], sort=True)["log"].median()
+    slope = slopes(cell, group, log_time, log_canary) if one_core else np.zeros(len(keys))
+    log_canary -= log_quiet
+    log_canary *= slope[cell]
+    log_time -= log_canary
     logs: dict[Key, list[float]] = defaultdict(list)
-    for place, value in zip(medians.index.get_level_values("cell"), medians.to_numpy(), strict=True):
-        logs[keys[place]].append(float(value))
+    of_group = np.zeros(int(group.max()) + 1, np.int64)
+    of_group[group] = cell
+    for place, value in zip(of_group.tolist(), _medians(group, log_time).tolist(), strict=True):
+        logs[keys[place]].append(value)
     ok = {key: tuple(values) for key, values in logs.items() if records[key].status is Status.OK}
     return Samples(ok, {key: float(s) for key, s in zip(keys, slope, strict=True)} if one_core else {}, log_quiet)
+
+
+def _groups(frame: pd.DataFrame, cell: np.ndarray, where: str) -> np.ndarray:
+    """A number for each process of each cell, in their order. UnreadableResults for a block that is there twice."""
+    process, block = frame["process"].to_numpy(), frame["block"].to_numpy()
+    order = np.lexsort((block, process, cell))
+    moved = np.diff(cell[order]).astype(bool) | np.diff(process[order]).astype(bool)
+    twice = ~moved & (np.diff(block[order]) == 0)
+    if twice.any():
+        row = int(np.sort(order[1:][twice])[0])
+        raise UnreadableResults(
+            f"{where}, line {frame.index[row] + 2}: block {block[row]} of its process is here twice"
+        )
+    group = np.zeros(len(order), np.int64)
+    group[order[1:]] = np.cumsum(moved)
+    return group
+
+
+def _medians(group: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Of each group; groups are numbered from 0, each of them has values."""
+    counts = np.bincount(group)
+    values = values[np.lexsort((values, group))]
+    start = np.cumsum(counts) - counts
+    return (values[start + (counts - 1) // 2] + values[start + counts // 2]) / 2
 
 
 def _cells(frame: pd.DataFrame) -> tuple[np.ndarray, list[Key]]:
@@ -85,21 +111,22 @@ def _cells(frame: pd.DataFrame) -> tuple[np.ndarray, list[Key]]:
     return cell, [cast("Key", row) for row in rows]
 
 
-def _check_agreement(frame: pd.DataFrame, keys: list[Key], where: str, records: Mapping[Key, Record]) -> None:
+def _check_agreement(
+    cell: np.ndarray, log_time: np.ndarray, keys: list[Key], where: str, records: Mapping[Key, Record]
+) -> None:
     """The blocks of an ok cell are those that its summary was made from: none lost, the same times in the same unit."""
-    grouped = frame.groupby("cell")["per_call_s"]
-    counted = dict(zip(keys, grouped.size().to_numpy(), strict=True))
-    median = dict(zip(keys, grouped.median().to_numpy(), strict=True))
+    counted = dict(zip(keys, np.bincount(cell).tolist(), strict=True)) if keys else {}
+    median = dict(zip(keys, np.exp(_medians(cell, log_time)).tolist(), strict=True)) if keys else {}
     for key, record in records.items():
         if record.median_s is None:
             continue
-        blocks = int(counted.get(key, 0))
+        blocks = counted.get(key, 0)
         if blocks == 0 or (record.blocks is not None and blocks != record.blocks):
             said = "some" if record.blocks is None else str(record.blocks)
             raise UnreadableResults(
                 f"{where} has {blocks} blocks of {' '.join(key)}, summary.csv says {said}: was it cut off?"
             )
-        found, told = float(median[key]), record.median_raw_s or record.median_s
+        found, told = median[key], record.median_raw_s or record.median_s
         if abs(found - told) > _AGREEMENT * told:
             raise UnreadableResults(
                 f"{where}: the median of {' '.join(key)} is {found:g} s, summary.csv says {told:g} s: "

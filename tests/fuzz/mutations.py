@@ -9,7 +9,8 @@ HOSTILE: tuple[bytes, ...] = (
     b"", b"\x00", b"\xef\xbb\xbf", b"\xff\xfe", b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b"\r", b"\r\n", b"\n\n", b'"', b'""""',
     b"'", b",", b",,,,,,,,", b"NaN", b"nan", b"Infinity", b"-Infinity", b"inf", b"1e999", b"1e-999", b"1e308", b"-0", b"-1",
     b"0", b"0.0", b"1_0", b"\xd9\xa3", b"\xc2\xb2", b"9" * 30, b"9" * 5000, b"1" + b"0" * 400, b"0x10", b"true", b"null", b"[]",
-    b"{}", b"[[[[[[[[", b"[" * 3000, b'{"a":' * 2000, b"=1+1", b"@x", b"\x1b[31m", b"\x1b]0;x\x07", b"\xe2\x80\xae", b"::error::x",
+    b"{}", b"[[[[[[[[",
+    b"[" * 3000, b'{"a":' * 2000, b"=1+1", b"@x", b"\x1b[31m", b"\x1b]0;x\x07", b"\xe2\x80\xae", b"::error::x",
     b"%0A", b"<script>", b"`|", b"../../x", b"$(touch x)", b"__class__", b"__init__", b"-9223372036854775809",
     b"18446744073709551616", b"5%", b"20us", b"module:os",
 )  # fmt: skip

@@ -195,8 +195,12 @@ def _cell(value: object) -> str:
 
 
 def safe_text(text: str) -> str:
-    """Text for a CSV: a spreadsheet would run what starts like a formula; reasons and kernels come from foreign code."""
-    return f"'{text}" if text[:1] in ("=", "+", "@", "-", "\t", "\r") else text
+    """Text for a CSV: a spreadsheet would run what starts like a formula; reasons and kernels come from foreign code.
+
+    A carriage return becomes a line end: csv.writer does not quote it, and a reader takes it for the end of the row.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text[:1] in ("=", "+", "@", "-", "\t") else text
 
 
 def from_csv(text: bytes | str, where: str) -> list[Record]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from benchmarks.errors import UnreadableResults, UsageError
-from benchmarks.foreign import parse_json, read_text
+from benchmarks.foreign import as_bytes, parse_json, read_text
 from benchmarks.harness.state import Event, State
 from benchmarks.plan import Plan
 from benchmarks.records import to_csv
@@ -69,8 +69,8 @@ class RunFolder:
 
     @property
     def run_id(self) -> str:
-        """The folder's name."""
-        return self.path.name
+        """The folder's name; a name that is no UTF-8 has question marks in it."""
+        return as_bytes(self.path.name).decode()
 
     def open(self) -> None:
         """Open the journal for appending."""

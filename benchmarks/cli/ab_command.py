@@ -103,10 +103,11 @@ def run_live(request: LiveRequest) -> int:
 
 def _print_effort(wall_s: float, comparison: Comparison, folder: Path) -> None:
     from benchmarks.reports.terminal import console
+    from benchmarks.reports.text import harmless
 
     out = console()
     out.print(f"{len(comparison.cells)} cells in {wall_s:.0f} s.")
-    out.print(f"Written to {folder}", soft_wrap=True)
+    out.print(f"Written to {harmless(str(folder))}", soft_wrap=True)
 
 
 def _create(folder: Path, plan: LivePlan) -> None:

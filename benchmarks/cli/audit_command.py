@@ -22,6 +22,7 @@ from benchmarks.live.plan import LivePlan, Pair, Side
 from benchmarks.plan import Plan, asked_frameworks, check_installed, select_cases, select_implementations
 from benchmarks.reports.audit_progress import AuditProgress
 from benchmarks.reports.terminal import console
+from benchmarks.reports.text import harmless
 from benchmarks.reports.truth import audit_json, audit_markdown, audit_table
 from benchmarks.run_folder import DEFAULT_PARENT, new_run_id
 
@@ -208,6 +209,6 @@ def _conclude(
     out = console()
     if request.format is Format.TABLE:
         out.print(audit_table(found, against, live_plan, plan))
-        out.print(f"Written to {folder}", soft_wrap=True)
+        out.print(f"Written to {harmless(str(folder))}", soft_wrap=True)
     else:
         out.file.write({Format.MARKDOWN: audit_markdown, Format.JSON: audit_json}[request.format](found, against))

@@ -29,6 +29,7 @@ from benchmarks.reports.footer import footer
 from benchmarks.reports.formats import FORMATS
 from benchmarks.reports.progress import RunProgress
 from benchmarks.reports.terminal import console, run_table
+from benchmarks.reports.text import harmless
 from benchmarks.run_folder import DEFAULT_PARENT, RunFolder, new_run_id
 
 if TYPE_CHECKING:
@@ -148,5 +149,7 @@ def _print(outcome: Outcome, plan: Plan, folder: RunFolder, format: Format) -> N
         f"{len(outcome.records)} cells in {wall:.0f} s, {timed:.0f} s of it ({timed / max(wall, 1e-9):.0%}) in timed blocks."
     )
     if outcome.interrupted:
-        out.print(f"Interrupted. Go on with: python -m benchmarks run --resume {folder.path}", soft_wrap=True)
-    out.print(f"Written to {folder.path}", soft_wrap=True)  # paths are for copying: never broken
+        out.print(
+            f"Interrupted. Go on with: python -m benchmarks run --resume {harmless(str(folder.path))}", soft_wrap=True
+        )
+    out.print(f"Written to {harmless(str(folder.path))}", soft_wrap=True)  # paths are for copying: never broken

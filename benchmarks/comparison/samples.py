@@ -58,11 +58,11 @@ def _samples(frame: pd.DataFrame, where: str, records: Mapping[Key, Record], *, 
             line = frame.index[int(np.argmax(cell == place))] + 2
             raise UnreadableResults(f"{where}, line {line}: {' '.join(key)} is not in summary.csv")
     group = _groups(frame, cell, where)
-    log_time = np.log(frame["seconds"].to_numpy() / frame["calls"].to_numpy())
-    _check_agreement(cell, log_time, keys, where, records)
+    per_call_s = frame["seconds"].to_numpy() / frame["calls"].to_numpy()
+    _check_agreement(cell, per_call_s, keys, where, records)
     if frame.empty:  # nothing was timed: every cell failed or was refused
         return Samples({}, {}, 0.0)
-    log_canary = np.log(frame["canary_s"].to_numpy())
+    log_time, log_canary = np.log(per_call_s), np.log(frame["canary_s"].to_numpy())
     log_quiet = float(np.quantile(log_canary, QUIET))
     slope = slopes(cell, group, log_time, log_canary) if one_core else np.zeros(len(keys))
     log_canary -= log_quiet
@@ -112,11 +112,11 @@ def _cells(frame: pd.DataFrame) -> tuple[np.ndarray, list[Key]]:
 
 
 def _check_agreement(
-    cell: np.ndarray, log_time: np.ndarray, keys: list[Key], where: str, records: Mapping[Key, Record]
+    cell: np.ndarray, per_call_s: np.ndarray, keys: list[Key], where: str, records: Mapping[Key, Record]
 ) -> None:
     """The blocks of an ok cell are those that its summary was made from: none lost, the same times in the same unit."""
     counted = dict(zip(keys, np.bincount(cell).tolist(), strict=True)) if keys else {}
-    median = dict(zip(keys, np.exp(_medians(cell, log_time)).tolist(), strict=True)) if keys else {}
+    median = dict(zip(keys, _medians(cell, per_call_s).tolist(), strict=True)) if keys else {}
     for key, record in records.items():
         if record.median_s is None:
             continue

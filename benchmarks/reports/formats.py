@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET  # only writes here; nothing is parsed
 
@@ -25,24 +26,23 @@ def markdown(records: Sequence[Record]) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for r in records:
-        name = f"**{r.implementation}**" if best.get(r.case) is r else r.implementation
+        case, name = _cell(r.case), _cell(r.implementation)
+        name = f"**{name}**" if best.get(r.case) is r else name
         if r.median_s is None:
-            lines.append(f"| {r.case} | {name} | {r.status} | {_cell(r.reason)} | | |")
+            lines.append(f"| {case} | {name} | {r.status} | {_cell(r.reason)} | | |")
             continue
         fastest = best[r.case].median_s or r.median_s
         interval = spread(r.median_s, r.ci_low_s or r.median_s, r.ci_high_s or r.median_s)
         over = "" if r.error_over_bound is None else f"{r.error_over_bound:.2f}"
-        lines.append(
-            f"| {r.case} | {name} | {seconds(r.median_s)} | {interval} | {r.median_s / fastest:.2f} | {over} |"
-        )
+        lines.append(f"| {case} | {name} | {seconds(r.median_s)} | {interval} | {r.median_s / fastest:.2f} | {over} |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(text: str) -> str:
-    """Foreign text in a Markdown cell: no pipes, no HTML, no markup."""
-    for character in "\\`*_[]<>|&":
+    """Foreign text in a Markdown cell: no pipes, no HTML, no markup, nobody mentioned."""
+    for character in "&\\`*_[]<>|~$":
         text = text.replace(character, f"&#{ord(character)};" if character in "<>|&" else f"\\{character}")
-    return harmless(text)
+    return re.sub(r"([@#])(?!\d+;)", r"\1&ZeroWidthSpace;", harmless(text))
 
 
 def as_json(records: Sequence[Record]) -> str:
@@ -57,7 +57,8 @@ def github(records: Sequence[Record]) -> str:
     for r in records:
         if r.failed:
             message = harmless(r.reason).replace("%", "%25")
-            lines.append(f"::error title={r.implementation} {r.status} on {r.case}::{message}")
+            title = harmless(f"{r.implementation} {r.status} on {r.case}").replace("%", "%25")
+            lines.append(f"::error title={title.replace(':', '%3A').replace(',', '%2C')}::{message}")
     return "".join(line + "\n" for line in lines)
 
 
@@ -69,7 +70,9 @@ def junit(records: Sequence[Record]) -> str:
         "testsuite", name="attnbench", tests=str(len(records)), failures=str(failures), skipped=str(skipped)
     )
     for r in records:
-        found = ET.SubElement(suite, "testcase", classname=r.implementation, name=f"{r.case} {r.device}")
+        found = ET.SubElement(
+            suite, "testcase", classname=harmless(r.implementation), name=harmless(f"{r.case} {r.device}")
+        )
         if r.median_s is not None:
             found.set("time", f"{r.median_s:.9f}")
         elif r.failed:

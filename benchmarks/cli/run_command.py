@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import suites
+from benchmarks.cli.consent import check_named
 from benchmarks.cli.options import Format, in_pass, resolve_cpus, resolve_environment, resolve_plugins
 from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
@@ -65,12 +66,9 @@ class RunRequest:
 def run_suite(request: RunRequest) -> int:
     """Do it, print it; the exit status."""
     if request.resume is not None:
-        if request.env:
-            raise UsageError(
-                "--env belongs to the run's beginning; --resume goes on in the same environment, leave it out"
-            )
         folder = RunFolder(request.resume)
         plan, state = folder.load()
+        check_named(folder.path, plan, request.plugins or (), request.env or ())
         check_resumable(folder, plan)
         folder.open()
     else:

@@ -7,10 +7,12 @@ breaks a target is left in the current folder; put it under tests/fuzz/seeds/TAR
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -33,7 +35,7 @@ def main() -> int:
     if asked.one:
         _under_atheris(asked.one, asked.inputs, asked.seed)
         return 0
-    from tests.fuzz.targets import TARGETS
+    from tests.fuzz.targets import MEMORY, TARGETS
 
     broken = 0
     for target in asked.targets or TARGETS:
@@ -41,11 +43,11 @@ def main() -> int:
         if atheris is None:
             told = _mutated(target, asked.inputs, asked.seed)
         else:
-            # libFuzzer ends the process that it runs in.
+            # libFuzzer ends the process that it runs in, which then cleans nothing up.
             words = ("--one", target, "--inputs", str(asked.inputs), "--seed", str(asked.seed))
-            done = subprocess.run(
-                [sys.executable, "-m", "tests.fuzz", *words], capture_output=True, text=True, check=False
-            )
+            with tempfile.TemporaryDirectory(prefix="attnbench-fuzz-", dir=MEMORY) as folder:
+                command, environment = [sys.executable, "-m", "tests.fuzz", *words], {**os.environ, "TMPDIR": folder}
+                done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             told = _last_words(done.stderr) if done.returncode else ""
         broken += bool(told)
         print(
@@ -78,8 +80,6 @@ def _mutated(target: str, inputs: int, seed: int) -> str:
 
 def _under_atheris(target: str, inputs: int, seed: int) -> None:
     """Coverage-guided; never returns."""
-    import tempfile
-
     with atheris.instrument_imports(include=["benchmarks", "backends", "tomllib", "json"]):
         from tests.fuzz.targets import give, seeds
     corpus = Path(tempfile.mkdtemp(prefix="attnbench-corpus-"))

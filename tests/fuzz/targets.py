@@ -7,6 +7,7 @@ import functools
 import importlib
 import io
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -44,11 +45,14 @@ EXPECTED = (UnreadableResults, UsageError)
 """What a reader may raise: one line, exit status 2."""
 
 
+MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+"""A folder in memory, where the system has one."""
+
+
 @functools.cache
 def scratch() -> Path:
-    """A folder in memory where the system has one; gone at the end."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="attnbench-fuzz-", dir=memory if memory.is_dir() else None))
+    """A folder for the files; gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="attnbench-fuzz-", dir=None if "TMPDIR" in os.environ else MEMORY))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

@@ -120,6 +120,8 @@ def check_kinds(data: Any, kinds: Mapping[str, type | tuple[type, ...]]) -> None
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             kinds_told = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
             raise ValueError(f"{name}={str(value)[:40]!r}, expected {kinds_told}")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name}={str(value)[:40]}..., expected a number of 64 bits")
 
 
 def csv_rows(data: bytes, where: str) -> Iterator[tuple[int, list[str]]]:

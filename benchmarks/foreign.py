@@ -38,6 +38,8 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"PK": "zip"
 
 def read_bytes(file: Path, most: int = MOST_BYTES) -> bytes:
     """What a regular file holds, without a byte-order mark. UnreadableResults where it is none, or larger than `most`."""
+    if "\0" in str(file):
+        raise UnreadableResults(f"{str(file)!r} is no name of a file")
     try:
         # A pipe that nobody writes to would be waited for without end, and a device never ends.
         handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -50,8 +52,6 @@ def read_bytes(file: Path, most: int = MOST_BYTES) -> bytes:
             return stream.read(size).removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise UnreadableResults(f"{file} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # a NUL in its name
-        raise UnreadableResults(f"{str(file)!r} cannot be read: {error}") from None
 
 
 def _size_of(found: os.stat_result, file: Path, most: int) -> int:

@@ -43,6 +43,8 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"PK": "zip"
 @contextlib.contextmanager
 def opened(file: Path, most: int = MOST_BYTES) -> Iterator[tuple[BinaryIO, int]]:
     """A regular file and its size in bytes. UnreadableResults where it is none, larger than `most`, or cannot be read."""
+    if "\0" in str(file):
+        raise UnreadableResults(f"{str(file)!r} is no name of a file")
     try:
         # A pipe that nobody writes to would be waited for without end, and a device never ends.
         handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -55,8 +57,6 @@ def opened(file: Path, most: int = MOST_BYTES) -> Iterator[tuple[BinaryIO, int]]
             yield stream, size
     except OSError as error:
         raise UnreadableResults(f"{file} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # a NUL in its name
-        raise UnreadableResults(f"{str(file)!r} cannot be read: {error}") from None
 
 
 def read_bytes(file: Path, most: int = MOST_BYTES) -> bytes:
@@ -130,6 +130,8 @@ def check_kinds(data: Any, kinds: Mapping[str, type | tuple[type, ...]]) -> None
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             kinds_told = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
             raise ValueError(f"{name}={str(value)[:40]!r}, expected {kinds_told}")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name}={str(value)[:40]}..., expected a number of 64 bits")
 
 
 def csv_rows(data: bytes | BinaryIO, where: str) -> Iterator[tuple[int, list[str]]]:

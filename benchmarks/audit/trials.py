@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import measure as run
+from benchmarks.comparison.plain_json import finite
 from benchmarks.comparison.readers import read_side
 from benchmarks.comparison.stored import compare_sides
 from benchmarks.comparison.verdicts import Verdict
@@ -110,7 +110,7 @@ def _trial(data: dict[str, Any]) -> Trial:
         raise ValueError(f"folder={data['folder'][:40]!r}, expected a name in the audit's folder")
     for cell in data["cells"]:
         check_kinds(cell, _CELL_KINDS)
-        if not all(isinstance(log, _NUMBER) and math.isfinite(log) for log in cell["logs"]):
+        if any(finite(log) is None for log in cell["logs"]):
             raise ValueError("logs that are no finite numbers")
         if not cell["ratio"] > 0:
             raise ValueError(f"ratio={cell['ratio']}, expected a number above 0")

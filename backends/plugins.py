@@ -24,9 +24,31 @@ class PluginError(ImportError):
     """A plug-in is missing, does not import, or registers nothing."""
 
 
-def installed_plugins() -> tuple[str, ...]:
-    """What installed packages offer, as words for load_plugin: "module:NAME". Nothing is imported."""
-    return tuple(sorted({_MODULE + point.module for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}))
+def installed_plugins(is_wanted: Callable[[str], bool] = lambda framework: True) -> tuple[str, ...]:
+    """What installed packages offer, as words for load_plugin: "module:NAME". Nothing is imported.
+
+    An entry point whose name begins with a framework, such as `torch/mine`, is left out where that one is not wanted; one
+    that says nothing of the kind is always among them. PluginError names a package whose metadata cannot be read.
+    """
+    found = set()
+    for package in importlib.metadata.distributions():
+        try:
+            if ENTRY_POINTS not in (package.read_text("entry_points.txt") or ""):
+                continue
+        except UnicodeDecodeError:
+            continue  # a broken package of somebody else's
+        try:
+            points = [
+                (point.name.partition("/")[0], point.module)
+                for point in package.entry_points.select(group=ENTRY_POINTS)
+            ]
+        except (TypeError, ValueError, AttributeError) as error:
+            told = str(package.metadata["Name"])[:80]
+            raise PluginError(f"the entry points of the installed package {told!r} cannot be read: {error}") from None
+        found |= {
+            _MODULE + module for framework, module in points if framework not in FRAMEWORKS or is_wanted(framework)
+        }
+    return tuple(sorted(found))
 
 
 def load_plugin(plugin: str | Path) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def case(
     return Case(name, shape, semantics=semantics, source=source, **rest)
 
 
-_LETTER = re.compile(r"([A-Za-z]+)=(-?\d+)")
+_LETTER = re.compile(r"([A-Za-z]+)=(-?[0-9]{1,18})")
 
 
 def parse_shape(text: str) -> Shape:

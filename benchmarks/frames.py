@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.problem import DTYPES, PASSES
-from benchmarks.comparison.summaries import parse_summary, read_text
-from benchmarks.errors import UnreadableResults, UsageError
+from benchmarks.comparison.summaries import parse_summary
+from benchmarks.errors import UsageError
+from benchmarks.foreign import csv_header, csv_rows, read_bytes
 from benchmarks.records import COLUMNS, FIELDS, Record, Status
-from benchmarks.run_folder import LATER_SAMPLE_COLUMNS, SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,9 +30,6 @@ _KNOWN: dict[str, tuple[str, ...]] = {
 _APPEARING = ("run_id", "suite", "case", "framework", "implementation")
 """Categories in the order in which the runs have them: that of the suite and of the registry."""
 _TYPES = {f.name: str(f.type) for f in dataclasses.fields(Record)}
-_SAMPLES = dict.fromkeys(("process", "block", "order", "calls"), "int64") | dict.fromkeys(
-    ("seconds", "canary_s"), "float64"
-)
 
 
 def load(*runs: Run | Iterable[Run]) -> pd.DataFrame:
@@ -94,19 +91,11 @@ def load_samples(*runs: Run | Iterable[Run]) -> pd.DataFrame:
 
 
 def _samples(file: Path) -> pd.DataFrame:
-    import pandas as pd
+    from benchmarks.blocks import MACHINE, read_blocks
 
-    try:
-        frame = pd.read_csv(file, keep_default_na=False, na_filter=False)
-    except (OSError, ValueError) as error:
-        raise UnreadableResults(f"{file} cannot be read: {error}") from None
-    if missing := [c for c in SAMPLE_COLUMNS if c not in frame and c not in LATER_SAMPLE_COLUMNS]:
-        raise UnreadableResults(f"{file} lacks the column {missing[0]}")
-    types = _SAMPLES | {name: "float64" for name in LATER_SAMPLE_COLUMNS if name in frame}
-    try:
-        frame = frame.astype(types)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UnreadableResults(f"{file} holds what is no number: {error}") from None
+    frame = read_blocks(read_bytes(file), str(file))
+    if MACHINE in frame:
+        frame = frame.astype({MACHINE: "str"})
     return frame if "per_call_s" in frame else frame.assign(per_call_s=frame["seconds"] / frame["calls"])
 
 
@@ -130,7 +119,7 @@ def _paths(runs: tuple[Run | Iterable[Run], ...]) -> list[Path]:
 
 def _records(path: Path) -> list[Record]:
     file = path / "summary.csv" if path.is_dir() else path
-    return [record for cells in parse_summary(read_text(file), str(file)).values() for record in cells.values()]
+    return [record for cells in parse_summary(read_bytes(file), str(file)).values() for record in cells.values()]
 
 
 def _run_id(folder: Path) -> str:
@@ -138,5 +127,7 @@ def _run_id(folder: Path) -> str:
     file = folder / "summary.csv"
     if not file.is_file():
         return folder.name
-    row = next(csv.DictReader(read_text(file).splitlines()[:2]), {})
-    return row.get("run_id") or folder.name
+    data = read_bytes(file)
+    header = csv_header(data, str(file), "summary.csv")
+    _, row = next(itertools.islice(csv_rows(data, str(file)), 1, None), (0, []))
+    return dict(zip(header, row, strict=False)).get("run_id") or folder.name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UnreadableResults, UsageError
 from benchmarks.files import sync_folder
+from benchmarks.foreign import decoded, opened, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.jsonl"
 LOCK = "lock"
+_OWN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""A folder that a stranger has packed may hold links to other files, which are not ours to cut, and pipes."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
@@ -35,7 +38,7 @@ class Journal:
         self.file = folder / JOURNAL
         self._lock = _lock(folder)
         try:
-            self._handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _OWN, 0o666)
             sync_folder(folder)
         except BaseException:
             _unlock(folder, self._lock)
@@ -84,20 +87,20 @@ class Journal:
 
 
 def read_journal(file: Path, take: Callable[[dict[str, Any]], None]) -> int:
-    """Give each event to `take`; how many bytes whole lines take up. OSError; UnreadableResults for a damaged line that is
-    not the last.
+    """Give each event to `take`; how many bytes whole lines take up. UnreadableResults where it cannot be read, and for a
+    damaged line that is not the last.
     """
     whole_bytes = 0
-    with file.open("rb") as lines:
+    with opened(file) as (lines, _):
         for number, line in enumerate(lines, start=1):
             try:
                 if not line.endswith(b"\n"):
                     break
-                take(json.loads(line))
+                take(parse_json(decoded(line, "it"), "it"))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 if lines.read(1):
-                    told = f"{type(error).__name__}: {error}"[:200]
-                    raise UnreadableResults(f"{file}, line {number} is damaged: {told}") from None
+                    told = str(error) if isinstance(error, UnreadableResults) else f"{type(error).__name__}: {error}"
+                    raise UnreadableResults(f"{file}, line {number} is damaged: {told[:200]}") from None
                 break
             whole_bytes += len(line)
     return whole_bytes
@@ -110,7 +113,7 @@ def _lock(folder: Path) -> int:
     """
     file = folder / LOCK
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | _OWN, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

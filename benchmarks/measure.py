@@ -138,7 +138,7 @@ def remove_if_empty(path: Path) -> None:
         nonlocal measured
         measured |= event.get("event") in ("block", "turns", "part")
 
-    with contextlib.suppress(OSError, UnreadableResults):
+    with contextlib.suppress(UnreadableResults):
         read_journal(path / JOURNAL, look)
     if measured:
         return

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import suites
 from benchmarks.comparison.readers import ENVIRONMENT, SAMPLES, SUMMARY, read_environments
-from benchmarks.comparison.summaries import parse_summary, read_text
+from benchmarks.comparison.summaries import parse_summary
 from benchmarks.errors import UnreadableResults, UsageError
+from benchmarks.foreign import LARGE_BYTES, check_end, csv_rows, opened, parse_json, read_bytes, read_text
 from benchmarks.machines import joined, of_machines, why_not_one
 from benchmarks.plan import Plan
 from benchmarks.records import safe_text, to_csv
@@ -61,7 +62,7 @@ def read_part(path: Path) -> Part:
     file = path / SUMMARY if path.is_dir() else path
     if path.is_dir() and not file.exists():
         raise UnreadableResults(f"{path} holds no {SUMMARY}: it is no run folder, or its run has not ended")
-    machines = parse_summary(read_text(file), str(file))
+    machines = parse_summary(read_bytes(file), str(file))
     environments: dict[str, dict[str, Any]] = {}
     folder = _folder(path)
     if folder is not None and (folder / ENVIRONMENT).exists():
@@ -89,15 +90,11 @@ def _folder(path: Path) -> Path | None:
 def _plan(file: Path) -> Plan | None:
     if not file.exists():
         return None
+    text = read_text(file, LARGE_BYTES)
     try:
-        plan = Plan.from_dict(json.loads(read_text(file)))
-        names = [plan.suite, plan.shard, *plan.implementations, *plan.asked, *(case.name for case in plan.cases)]
-        names += [word for pair in plan.plugins for word in pair]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UnreadableResults(f"{file} is damaged: {error}") from None
-    if not all(isinstance(name, str) for name in names):
-        raise UnreadableResults(f"{file} is damaged: a name in it is no text")
-    return plan
+        return Plan.from_dict(parse_json(text, "it"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableResults(f"{file} is damaged: {str(error)[:300]}") from None
 
 
 def merge(parts: Sequence[Part]) -> Merged:
@@ -236,26 +233,20 @@ def _write_samples(merged: Merged, file: Path) -> None:
 
 def _blocks(file: Path, part: Part, *, several: bool) -> Iterator[list[str]]:
     only = next(iter(part.machines)) if len(part.machines) == 1 else None
-    try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            reader = csv.reader(lines)
-            header = next(reader, [])
-            for name in (*SAMPLE_COLUMNS, *([] if only is not None else ["machine"])):
-                if name not in header:
-                    raise UnreadableResults(f"{file} lacks the column {name}")
-            place = [header.index(name) for name in SAMPLE_COLUMNS]
-            key_of = [header.index(name) for name in _KEY]
-            for row in reader:
-                if len(row) != len(header):
-                    raise UnreadableResults(
-                        f"{file}, line {reader.line_num} has {len(row)} fields, expected {len(header)}: was it cut off?"
-                    )
-                machine = only if only is not None else row[header.index("machine")]
-                case, implementation, device, pass_ = (row[i] for i in key_of)
-                if (case, implementation, device, pass_) not in part.machines.get(machine, {}):
-                    raise UnreadableResults(
-                        f"{file}, line {reader.line_num}: {case} {implementation} {device} {pass_} is not in {SUMMARY}"
-                    )
-                yield [*(safe_text(row[i]) for i in place), *([machine] if several else [])]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableResults(f"{file} cannot be read: {error}") from None
+    with opened(file) as (stream, _):
+        check_end(stream, str(file))
+        rows = csv_rows(stream, str(file))
+        _, header = next(rows, (0, []))
+        for name in (*SAMPLE_COLUMNS, *([] if only is not None else ["machine"])):
+            if name not in header:
+                raise UnreadableResults(f"{file} lacks the column {name}")
+        place = [header.index(name) for name in SAMPLE_COLUMNS]
+        key_of = [header.index(name) for name in _KEY]
+        for line, row in rows:
+            machine = only if only is not None else row[header.index("machine")]
+            case, implementation, device, pass_ = (row[i] for i in key_of)
+            if (case, implementation, device, pass_) not in part.machines.get(machine, {}):
+                raise UnreadableResults(
+                    f"{file}, line {line}: {case} {implementation} {device} {pass_} is not in {SUMMARY}"
+                )
+            yield [*(safe_text(row[i]) for i in place), *([machine] if several else [])]

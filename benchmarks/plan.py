@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEVICES = ("cpu", "cuda")
+_LONGEST_SHARD = 18
+"""Characters: more digits are no number of shards."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -88,13 +90,20 @@ class Plan:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Plan:
-        """The inverse of to_dict, also after a trip through JSON."""
+        """The inverse of to_dict, also after a trip through JSON. ValueError, KeyError, TypeError or AttributeError where it is
+        none.
+        """
         lists = {name: tuple(data[name]) for name in ("implementations", "asked", "cpus")}
         pairs = {
             "plugins": tuple((framework, path) for framework, path in data["plugins"]),
             "variables": tuple((name, value) for name, value in data.get("variables", ())),
         }
-        return cls(**{**data, **lists, **pairs, "cases": tuple(Case.from_dict(c) for c in data["cases"])})
+        plan = cls(**{**data, **lists, **pairs, "cases": tuple(Case.from_dict(c) for c in data["cases"])})
+        names = [plan.suite, plan.shard, *plan.implementations, *plan.asked, *(case.name for case in plan.cases)]
+        names += [word for pair in (*plan.plugins, *plan.variables) for word in pair]
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a name in it is no text")
+        return plan
 
 
 def select_cases(suite: str, patterns: Sequence[str]) -> tuple[Case, ...]:
@@ -122,7 +131,8 @@ def select_shard(cases: Sequence[Case], suite: str, shard: str | None) -> tuple[
     if shard is None:
         return tuple(cases)
     number, slash, of = shard.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number[:9]) <= int(of[:9])):
+    is_digits = number.isdecimal() and of.isdecimal() and len(shard) <= _LONGEST_SHARD
+    if not (slash and is_digits and 1 <= int(number) <= int(of)):
         raise UsageError(f"--shard {shard!r}, expected NUMBER/OF, from 1/5 to 5/5")
     place = {case.name: place for place, case in enumerate(suites.load(suite))}
     chosen = tuple(case for case in cases if place[case.name] % int(of) == int(number) - 1)

@@ -11,9 +11,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import as_bytes, check_end, check_room, csv_header, csv_rows, read_bytes
+from benchmarks.plausible import check_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from benchmarks.cases import Case
@@ -37,6 +39,8 @@ class Status(StrEnum):
 
 FAILURES = frozenset(Status) - {Status.OK, Status.UNSUPPORTED, Status.NOT_INSTALLED}
 """What makes a run exit with 1, unless it was not tried."""
+_ROW_BYTES = 950
+"""What a record takes."""
 NOT_TRIED = "not tried: "
 """How the reason of a cell begins that was left out because a shorter one told how it would end: where a sweep ends, as
 planned.
@@ -201,60 +205,79 @@ def _cell(value: object) -> str:
 
 
 def safe_text(text: str) -> str:
-    """Text for a CSV: a spreadsheet would run what starts like a formula; reasons and kernels come from foreign code."""
-    return f"'{text}" if text[:1] in ("=", "+", "@", "-", "\t", "\r") else text
+    """Text for a CSV: a spreadsheet would run what starts like a formula; reasons and kernels come from foreign code.
+
+    A carriage return becomes a line end: csv.writer does not quote it, and a reader takes it for the end of the row.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text[:1] in ("=", "+", "@", "-", "\t") else text
 
 
-def _kind(type_: str) -> tuple[Callable[[str], Any], str, bool]:
-    """How a column is read, what it is called, and whether it may be empty."""
-    kind = type_.partition(" |")[0]
-    return {"int": int, "float": float, "Status": Status}.get(kind, str), kind, "None" in type_
-
-
-_KINDS = tuple((f.name, _column(f.name), *_kind(str(f.type))) for f in dataclasses.fields(Record))
-
-
-def from_csv(text: str, where: str) -> list[Record]:
+def from_csv(text: bytes | str, where: str) -> list[Record]:
     """Records of a summary.csv. UnreadableResults says what is wrong and on which line."""
-    reader = csv.DictReader(io.StringIO(text))
-    try:
-        header = reader.fieldnames
-        if not header:
-            raise UnreadableResults(f"{where} is empty, expected a summary.csv with a header line")
-        if "schema_version" not in header:
-            raise UnreadableResults(f"{where} has no column schema_version: it is not a summary.csv")
-        if missing := sorted(_REQUIRED - set(header)):
-            raise UnreadableResults(f"{where} lacks the column {missing[0]}")
-        return [_record(row, f"{where}, line {number}") for number, row in enumerate(reader, start=2)]
-    except csv.Error as error:
-        raise UnreadableResults(f"{where}: {error}") from error
+    data = as_bytes(text)
+    header = csv_header(data, where, "summary.csv")
+    if "schema_version" not in header:
+        raise UnreadableResults(f"{where} has no column schema_version: it is not a summary.csv")
+    if missing := sorted(_REQUIRED - set(header)):
+        raise UnreadableResults(f"{where} lacks the column {missing[0]}")
+    check_room(where, len(data), len(data) + _ROW_BYTES * data.count(b"\n"))
+    places = {column: place for place, column in enumerate(header)}
+    fields = [(name, column, kind, places[column]) for name, column, kind in _FIELDS if column in places]
+    texts: dict[str, str] = {}
+    """One and the same text of many rows is kept once."""
+    rows = csv_rows(data, where)
+    next(rows)
+    return [_record(fields, row, texts, f"{where}, line {line}") for line, row in rows]
 
 
-def _record(row: dict[str, str], where: str) -> Record:
-    if row.get("schema_version") != str(SCHEMA_VERSION):
-        raise UnreadableResults(f"{where}: schema_version {row.get('schema_version')!r}, expected {SCHEMA_VERSION}")
+def _record(fields: Sequence[tuple[str, str, str, int]], row: list[str], texts: dict[str, str], where: str) -> Record:
     values: dict[str, Any] = {}
-    for name, column, parse, kind, may_be_empty in _KINDS:
-        text = row.get(column) or ""
-        if parse is str:
-            values[name] = text
-        elif not text and may_be_empty:
-            values[name] = None
-        else:
+    for name, column, kind, place in fields:
+        text = row[place]
+        if kind == "str":
+            values[name] = texts.setdefault(text, text)
+        elif text or kind not in _OPTIONAL:
             try:
-                values[name] = parse(text)
-            except ValueError as error:
-                raise UnreadableResults(f"{where}: {column}={text!r}, expected {kind}") from error
+                values[name] = _PARSERS[kind](text)
+            except ValueError:
+                if name == "schema_version":
+                    break
+                expected = kind.partition(" |")[0]
+                raise UnreadableResults(f"{where}: {column}={text[:80]!r}, expected {expected}") from None
+    if values.get("schema_version") != SCHEMA_VERSION:
+        told = row[next(place for name, _, _, place in fields if name == "schema_version")]
+        raise UnreadableResults(f"{where}: schema_version {told[:80]!r}, expected {SCHEMA_VERSION}")
     try:
-        return Record(**values)
+        record = Record(**values)
     except ValueError as error:
-        raise UnreadableResults(f"{where}: {error}") from error
+        raise UnreadableResults(f"{where}: {error}") from None
+    check_numbers(record, where)
+    return record
+
+
+def _whole(text: str) -> int:
+    """A whole number of 64 bits: what is counted here needs no more, and what is computed with it stays quick."""
+    value = int(text) if len(text) < 40 else 2**63
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(text)
+    return value
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "int": _whole,
+    "int | None": _whole,
+    "float | None": float,
+    "Status": Status,
+}
+_OPTIONAL = frozenset({"int | None", "float | None"})
+_FIELDS = tuple((f.name, _column(f.name), str(f.type)) for f in dataclasses.fields(Record))
 
 
 def read(path: Path) -> list[Record]:
-    """Records of a run folder or a summary.csv."""
+    """Records of a run folder or a summary.csv. UnreadableResults says which line is wrong."""
     file = path / "summary.csv" if path.is_dir() else path
-    try:
-        return from_csv(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableResults(f"{file} cannot be read: {error}") from error
+    data = read_bytes(file)
+    records = from_csv(data, str(file))
+    check_end(data, str(file))
+    return records

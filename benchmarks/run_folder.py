@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UnreadableResults, UsageError
 from benchmarks.files import write_atomically
+from benchmarks.foreign import LARGE_BYTES, as_bytes, parse_json, read_text
 from benchmarks.harness.state import Event, State
 from benchmarks.journal import JOURNAL, Journal, read_journal
 from benchmarks.plan import Plan
@@ -103,8 +104,8 @@ class RunFolder:
 
     @property
     def run_id(self) -> str:
-        """The folder's name."""
-        return self.path.name
+        """The folder's name; a name that is no UTF-8 has question marks in it."""
+        return as_bytes(self.path.name).decode()
 
     def close(self) -> None:
         """Close the journal."""
@@ -120,23 +121,22 @@ class RunFolder:
     def load(self) -> tuple[Plan, State]:
         """The plan and what the journal tells so far. A torn last line, from a crash, is passed over."""
         try:
-            plan = Plan.from_dict(json.loads((self.path / "plan.json").read_text(encoding="utf-8")))
-        except OSError as error:
-            raise UsageError(f"{self.path} holds no run to resume: {error.strerror or error}") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise UnreadableResults(f"{self.path / 'plan.json'} is damaged: {error}") from None
-        state = State()
+            text = read_text(self.path / "plan.json", LARGE_BYTES)
+        except UnreadableResults as error:
+            raise UsageError(f"{self.path} holds no run to resume: {error}") from None
         try:
-            self._whole_bytes = read_journal(self.path / JOURNAL, state.apply)
-        except OSError as error:
-            raise UsageError(f"{self.path} holds no run to resume: {error.strerror or error}") from None
+            plan = Plan.from_dict(parse_json(text, "it"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnreadableResults(f"{self.path / 'plan.json'} is damaged: {str(error)[:300]}") from None
+        state = State()
+        self._whole_bytes = read_journal(self.path / JOURNAL, state.apply)
         return plan, state
 
     def environment(self) -> dict[str, Any]:
         """The fingerprint that was written; empty where there is none yet."""
         try:
-            found = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found = parse_json(read_text(self.path / "environment.json", LARGE_BYTES), "it")
+        except UnreadableResults:
             return {}
         return found if isinstance(found, dict) else {}
 

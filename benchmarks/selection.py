@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from benchmarks.errors import UsageError
+from benchmarks.plausible import is_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -112,4 +113,4 @@ def ordered(records: Sequence[Record], by: str | None, *, reverse: bool = False)
 
 def _naturally(text: str) -> list[tuple[int, str]]:
     """self-128 before self-2048."""
-    return [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", text)]
+    return [(int(word), "") if is_count(word) else (-1, word) for word in re.split(r"(\d+)", text)]

@@ -9,8 +9,9 @@ from backends.problem import InvalidProblem, Semantics, Shape
 from benchmarks.cases import Case
 from benchmarks.comparison.plain_json import finite
 from benchmarks.comparison.readers import ENVIRONMENT, SUMMARY, read_environments
-from benchmarks.comparison.summaries import parse_summary, read_text
+from benchmarks.comparison.summaries import parse_summary
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import read_bytes
 from benchmarks.harness.state import State
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def read_stored(path: Path) -> StoredRun:
     file = path / SUMMARY if path.is_dir() else path
     if path.is_dir() and not file.exists():
         raise UnreadableResults(f"{path} holds no {SUMMARY}: it is no run folder, or its run has not ended")
-    machines = parse_summary(read_text(file), str(file))
+    machines = parse_summary(read_bytes(file), str(file))
     records = [record for cells in machines.values() for record in cells.values()]
     environment: Mapping[str, Any] = {}
     beside = file.with_name(ENVIRONMENT)

@@ -70,7 +70,8 @@ def test_a_verdict_that_changed_is_told(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "holds no conformance matrix"),
+        ("", "is empty, expected a conformance.csv"),
+        ("a,b\n", "holds no conformance matrix"),
         ("a,b\n1,2\n", "expected the columns"),
         (f"{','.join(COLUMNS)}\n9{',x' * (len(COLUMNS) - 1)}\n", "schema_version '9', expected 1"),
     ],

@@ -224,10 +224,17 @@ def test_neutral_tries_nothing(probed):
     assert "matmul with" not in stderr
 
 
+def _probe(folder):
+    """The plug-in of that run, typed again: --resume starts no code that only its folder names."""
+    return "--plugin", folder.parent / "probe.py"
+
+
 def test_a_neutral_run_goes_on_whatever_the_user_has(probed):
     """The plan holds its environment: other variables now are no other conditions."""
     folder, reason, _ = probed["neutral"]
-    result = attnbench("run", "--resume", folder, "--format", "json", environment={**USERS, "XLA_FLAGS": "--other"})
+    result = attnbench(
+        "run", "--resume", folder, *_probe(folder), "--format", "json", environment={**USERS, "XLA_FLAGS": "--other"}
+    )
     assert json.loads(result.stdout)[0]["reason"] == reason
     assert environment(folder)["variables"]["ATTNBENCH_SET"] == "a=b c"
     assert "XLA_FLAGS" not in environment(folder)["variables"]
@@ -236,10 +243,10 @@ def test_a_neutral_run_goes_on_whatever_the_user_has(probed):
 def test_a_run_that_inherits_goes_on_in_what_it_began_with(probed):
     """Other variables are told in one line, and so is an --env that would change them."""
     folder, _, _ = probed["inherit"]
-    result = attnbench("run", "--resume", folder, environment={**USERS, "XLA_FLAGS": "--other"})
+    result = attnbench("run", "--resume", folder, *_probe(folder), environment={**USERS, "XLA_FLAGS": "--other"})
     assert result.returncode == 2
     assert "began with other variables: XLA_FLAGS (--none then, --other now); start anew" in result.stderr
-    result = attnbench("run", "--resume", folder, "--env", "neutral", environment=USERS)
+    result = attnbench("run", "--resume", folder, *_probe(folder), "--env", "neutral", environment=USERS)
     assert result.returncode == 2
     assert "--env belongs to the run's beginning" in result.stderr
     assert result.stderr.count("\n") == 1

@@ -81,7 +81,7 @@ def test_mistakes_are_told(tmp_path):
         benchmarks.load(BASELINES / "smoke", BASELINES / "smoke")
     text = (BASELINES / "smoke" / "samples.csv").read_text().splitlines()
     (tmp_path / "samples.csv").write_text("\n".join([text[0], text[1].replace(",0,0,", ",0,zero,", 1)]) + "\n")
-    with pytest.raises(UnreadableResults, match="holds what is no number"):
+    with pytest.raises(UnreadableResults, match="line 2: block='zero', expected a number"):
         benchmarks.load_samples(tmp_path)
 
 

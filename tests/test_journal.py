@@ -95,6 +95,37 @@ time.sleep(1000)
 """
 
 
+@pytest.mark.parametrize("name", [JOURNAL, LOCK])
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_folder_of_a_stranger_leads_to_no_other_file(tmp_path, name, kind):
+    """A link in place of journal or lock: what it points to is neither cut nor written to, and nothing is waited for."""
+    other, folder = tmp_path / "other", tmp_path / "run"
+    other.write_text("mine")
+    RunFolder.create(folder, PLAN).close()
+    (folder / name).unlink(missing_ok=True)
+    {
+        "link": lambda: (folder / name).symlink_to(other),
+        "pipe": lambda: os.mkfifo(folder / name),
+        "folder": (folder / name).mkdir,
+    }[kind]()
+    with pytest.raises((UsageError, UnreadableResults), match=r"cannot write to|is a pipe"):
+        RunFolder.resume(folder)
+    assert other.read_text() == "mine"
+
+
+@pytest.mark.parametrize("change", [{"per_call_s": -1.0}, {"canary_s": 0.0}, {"seconds": "1"}, {"per_call_s": [1]}])
+def test_a_block_that_cannot_be_is_damage(tmp_path, change):
+    """A time is a number above 0: no run goes on with another, to fail when its results are computed."""
+    block = {
+        "event": "block", "case": "c", "implementation": "numpy/naive", "device": "cpu", "process": 0, "block": 0, "order": 0,
+        "calls": 1, "seconds": 0.03, "canary_s": 1e-6, "per_call_s": 0.03,
+    }  # fmt: skip
+    (tmp_path / "plan.json").write_text(json.dumps(PLAN.to_dict()))
+    (tmp_path / JOURNAL).write_text("".join(json.dumps(event) + "\n" for event in (block | change, block)))
+    with pytest.raises(UnreadableResults, match="line 1 is damaged"):
+        RunFolder(tmp_path).load()
+
+
 def test_a_lock_is_held_by_the_living_only(tmp_path):
     """A second process is refused with the number of the first; after SIGKILL of that one it is not."""
     (tmp_path / "plan.json").write_text(json.dumps(PLAN.to_dict()))

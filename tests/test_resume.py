@@ -139,12 +139,12 @@ def test_a_run_has_one_writer_and_any_readers(tmp_path):
         RunFolder(path).load()
         run.kill()
     plugin.write_text(code + "\n")
-    refused = attnbench("run", "--resume", path)
+    refused = attnbench("run", "--resume", path, "--plugin", plugin)
     assert refused.returncode == 2
     assert f"began with another plug-in: {plugin} (" in refused.stderr
     plugin.write_text(code)
     plan = json.loads((path / "plan.json").read_text())
     (path / "plan.json").write_text(json.dumps(plan | {"blocks": 2, "processes": 1}))
-    done = attnbench("run", "--resume", path, "--suite", "smoke", "--quiet")
+    done = attnbench("run", "--resume", path, "--suite", "smoke", "--plugin", plugin, "--quiet")
     assert done.returncode == 0, done.stderr
     assert list(benchmarks.load(path)["status"]) == ["ok"]

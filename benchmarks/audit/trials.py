@@ -8,20 +8,22 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import measure as run
+from benchmarks.comparison.plain_json import finite
 from benchmarks.comparison.readers import read_side
 from benchmarks.comparison.stored import compare_sides
 from benchmarks.comparison.verdicts import Verdict
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import check_kinds, parse_json, read_text
 from benchmarks.harness.state import State
 from benchmarks.live import measure as live
 from benchmarks.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.comparison.side import Side
     from benchmarks.comparison.thresholds import Thresholds
@@ -79,19 +81,39 @@ def read_trials(folder: Path) -> list[Trial]:
     file = folder / TRIALS
     if not file.exists():
         return []
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = read_text(file).splitlines()
     found = []
     for number, line in enumerate(lines, start=1):
         try:
-            found.append(_trial(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
+            found.append(_trial(parse_json(line, "it")))
+        except (ValueError, TypeError) as error:
             if number == len(lines):
                 break
             raise UnreadableResults(f"{file}, line {number} is damaged: {error}") from None
     return found
 
 
+_NUMBER = (int, float)
+_TRIAL_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "path": str, "slowdown": _NUMBER, "live": bool, "measured_s": _NUMBER, "wall_s": _NUMBER, "folder": str, "cells": list,
+}  # fmt: skip
+_CELL_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "case": str, "implementation": str, "verdict": str, "logs": list,
+    **dict.fromkeys(("ratio", "low", "high", "visible"), _NUMBER),
+}  # fmt: skip
+
+
 def _trial(data: dict[str, Any]) -> Trial:
+    """ValueError or TypeError where the line is none of ours."""
+    check_kinds(data, _TRIAL_KINDS)
+    if Path(data["folder"]).name != data["folder"]:
+        raise ValueError(f"folder={data['folder'][:40]!r}, expected a name in the audit's folder")
+    for cell in data["cells"]:
+        check_kinds(cell, _CELL_KINDS)
+        if any(finite(log) is None for log in cell["logs"]):
+            raise ValueError("logs that are no finite numbers")
+        if not cell["ratio"] > 0:
+            raise ValueError(f"ratio={cell['ratio']}, expected a number above 0")
     cells = tuple(
         CellTrial(**{**cell, "verdict": Verdict(cell["verdict"]), "logs": tuple(cell["logs"])})
         for cell in data["cells"]

@@ -105,10 +105,11 @@ def run_live(request: LiveRequest) -> int:
 
 def _print_effort(wall_s: float, comparison: Comparison, folder: Path) -> None:
     from benchmarks.reports.terminal import console
+    from benchmarks.reports.text import harmless
 
     out = console()
     out.print(f"{len(comparison.cells)} cells in {wall_s:.0f} s.")
-    out.print(f"Written to {folder}", soft_wrap=True)
+    out.print(f"Written to {harmless(str(folder))}", soft_wrap=True)
 
 
 def _create(folder: Path, plan: LivePlan) -> None:
@@ -132,7 +133,8 @@ def _plan(request: LiveRequest) -> Iterator[LivePlan]:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
     own = request.own_case
     cases = in_pass(select_cases(request.suite, request.cases) if own is None else (own,), request.pass_)
-    plugins, plugged = resolve_plugins(request.plugins)
+    named = [id for id in (request.a.implementation, request.b.implementation) if id]
+    plugins, plugged = resolve_plugins(request.plugins, request.frameworks, [*request.implementations, *named])
     pairs, asked = _pairs(request, cases, plugged)
     if not any(side.python for side in (request.a, request.b)):
         check_installed(asked)

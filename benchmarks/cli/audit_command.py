@@ -18,11 +18,13 @@ from benchmarks.comparison.noise import NOISE, noise_of_machine
 from benchmarks.comparison.thresholds import Threshold, Thresholds, parse_percent
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
+from benchmarks.foreign import SMALL_BYTES, parse_json, read_text
 from benchmarks.harness.cpus import resolve_cpus
 from benchmarks.live.plan import LivePlan, Pair, Side
 from benchmarks.plan import Plan, asked_frameworks, check_installed, select_cases, select_implementations
 from benchmarks.reports.audit_progress import AuditProgress
 from benchmarks.reports.terminal import console
+from benchmarks.reports.text import harmless
 from benchmarks.reports.truth import audit_json, audit_markdown, audit_table
 from benchmarks.run_folder import DEFAULT_PARENT, new_run_id
 
@@ -135,9 +137,10 @@ def _open(folder: Path, live_plan: LivePlan, plan: Plan, *, neighbour: bool) -> 
     file = folder / "audit.json"
     try:
         if file.exists():
-            before = json.loads(file.read_text(encoding="utf-8"))
+            before = parse_json(read_text(file, SMALL_BYTES), str(file))
             if before != settings:
-                differs = sorted(k for k in settings if before.get(k) != settings[k])
+                told = before if isinstance(before, dict) else {}
+                differs = sorted(k for k in settings if told.get(k) != settings[k])
                 raise UsageError(f"{folder} holds an audit with another {differs[0]}; choose another --out")
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -208,6 +211,6 @@ def _conclude(
     out = console()
     if request.format is Format.TABLE:
         out.print(audit_table(found, against, live_plan, plan))
-        out.print(f"Written to {folder}", soft_wrap=True)
+        out.print(f"Written to {harmless(str(folder))}", soft_wrap=True)
     else:
         out.file.write({Format.MARKDOWN: audit_markdown, Format.JSON: audit_json}[request.format](found, against))

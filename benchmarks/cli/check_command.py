@@ -45,7 +45,7 @@ def check_conformance(
     """
     check_device(device)
     neutral, variables = resolve_environment(env)
-    plugins, plugged = resolve_plugins(plugin_paths)
+    plugins, plugged = resolve_plugins(plugin_paths, frameworks, implementations)
     chosen = select_implementations(frameworks, implementations, device, plugged, suite=None)
     asked = asked_frameworks(frameworks, implementations)
     check_installed(asked)

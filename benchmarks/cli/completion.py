@@ -37,14 +37,18 @@ def cases(ctx: typer.Context, incomplete: str) -> Offers:
 
 def _cases_of_run(run: str) -> Offers:
     """Of a stored run; none where it cannot be read: whoever presses the key is told nothing."""
-    import csv
     from pathlib import Path
+
+    from benchmarks.errors import UnreadableResults
+    from benchmarks.foreign import csv_rows, opened
 
     file = Path(run) / "summary.csv" if Path(run).is_dir() else Path(run)
     try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            return [(case, "") for case in dict.fromkeys(row.get("case") or "" for row in csv.DictReader(lines))]
-    except (OSError, UnicodeDecodeError, csv.Error):
+        with opened(file) as (stream, _):
+            rows = csv_rows(stream, str(file))
+            place = next(rows, (0, []))[1].index("case")
+            return [(case, "") for case in dict.fromkeys(row[place] for _, row in rows)]
+    except (UnreadableResults, ValueError):
         return []
 
 

@@ -188,9 +188,10 @@ def own_case(
 def _lengths(text: str) -> tuple[int, ...]:
     """Whole numbers, separated by spaces or commas."""
     from benchmarks.errors import UsageError
+    from benchmarks.plausible import is_count
 
     words = text.replace(",", " ").split()
-    if not words or not all(word.isdecimal() for word in words):
+    if not words or not all(map(is_count, words)):
         raise UsageError(f"--kv-lengths {text!r}, expected whole numbers, one for each batch element")
     return tuple(map(int, words))
 
@@ -198,9 +199,10 @@ def _lengths(text: str) -> tuple[int, ...]:
 def _window(text: str) -> tuple[int | None, int | None]:
     """The text "128:0" is (128, 0); an empty side is open."""
     from benchmarks.errors import UsageError
+    from benchmarks.plausible import is_count
 
     left, colon, right = text.partition(":")
-    if not colon or not all(side == "" or side.isdigit() for side in (left, right)):
+    if not colon or not all(side == "" or is_count(side) for side in (left, right)):
         raise UsageError(f"--window {text!r}, expected LEFT:RIGHT with counts of keys, an empty side being open")
     return (int(left) if left else None, int(right) if right else None)
 
@@ -242,15 +244,28 @@ def in_pass(cases: Sequence[Case], name: str | None) -> tuple[Case, ...]:
     return tuple(case if name is None else dataclasses.replace(case, pass_=name) for case in cases)
 
 
-def resolve_plugins(paths: list[Path] | None) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+def resolve_plugins(
+    paths: list[Path] | None, frameworks: Sequence[str] = (), patterns: Sequence[str] = ()
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     """((framework, plug-in), ...) for each worker that loads one, and all the ids that they define.
 
-    The files of --plugin, and what installed packages offer through the entry-point group attnbench.backends.
+    The files of --plugin, and what installed packages offer through the entry-point group attnbench.backends; not those
+    whose entry point names a framework that --framework and --implementation leave out.
     """
-    from backends.plugins import installed_plugins
-    from benchmarks.conformance.check import plugin_ids
+    from fnmatch import fnmatchcase
 
-    wanted = [*(str(path.resolve()) for path in paths or ()), *installed_plugins()]
+    from backends.plugins import PluginError, installed_plugins
+    from benchmarks.conformance.check import plugin_ids
+    from benchmarks.errors import UsageError
+
+    def is_wanted(framework: str) -> bool:
+        asked = not patterns or any(fnmatchcase(framework, pattern.partition("/")[0]) for pattern in patterns)
+        return asked and (not frameworks or framework in frameworks)
+
+    try:
+        wanted = [*(str(path.resolve()) for path in paths or ()), *installed_plugins(is_wanted)]
+    except PluginError as error:
+        raise UsageError(str(error)) from None
     if not wanted:
         return (), ()
     found = plugin_ids(wanted)

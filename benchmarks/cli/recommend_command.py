@@ -21,6 +21,7 @@ from benchmarks.plan import Plan, asked_frameworks, check_device, check_installe
 from benchmarks.reports.progress import RunProgress
 from benchmarks.reports.recommendation import answer, as_json, as_markdown
 from benchmarks.reports.terminal import console
+from benchmarks.reports.text import harmless
 from benchmarks.run_folder import DEFAULT_PARENT, RunFolder, new_run_id
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _plan(request: RecommendRequest) -> Plan:
     cpus = resolve_cpus(request.cpus)
     threads = threads_of_quota(cpus)
     asked = asked_frameworks(request.frameworks, request.implementations)
-    plugins, plugged = resolve_plugins(request.plugins)
+    plugins, plugged = resolve_plugins(request.plugins, request.frameworks, request.implementations)
     chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged)
     check_installed(asked)
     return Plan(
@@ -104,7 +105,7 @@ def _measured(plan: Plan, request: RecommendRequest) -> tuple[Recommendation, bo
         remove_if_empty(folder.path)
         raise
     if outcome.interrupted:
-        print(f"attnbench: interrupted; what was measured is in {folder.path}", file=sys.stderr)
+        print(f"attnbench: interrupted; what was measured is in {harmless(str(folder.path))}", file=sys.stderr)
     return recommendation.measured(plan, folder.path, outcome.records), outcome.interrupted
 
 

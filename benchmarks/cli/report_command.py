@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.comparison.readers import ENVIRONMENT, SAMPLES, SUMMARY
 from benchmarks.errors import UsageError
+from benchmarks.files import write_atomically
 from benchmarks.records import to_csv
 from benchmarks.reports.page.answers import answers_file, read_answers
 from benchmarks.reports.page.markdown import markdown_page
@@ -16,6 +17,7 @@ from benchmarks.reports.page.render import render_page
 from benchmarks.reports.page.run_page import MOST_CELLS, run_page
 from benchmarks.reports.page.stored_runs import read_runs
 from benchmarks.reports.terminal import console
+from benchmarks.reports.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +50,7 @@ def write_report(request: ReportRequest) -> int:
     file = request.output or Path(REPORT)
     _check_writes_over_no_input(file, request.runs)
     write_file(file, page_of(request.runs, request.conformance, file))
-    print(f"Written to {file}", file=sys.stderr)
+    print(f"Written to {harmless(str(file))}", file=sys.stderr)
     return 0
 
 
@@ -77,10 +79,8 @@ def _format(request: ReportRequest) -> str:
 
 def write_file(file: Path, text: str) -> None:
     """Whole or not at all. UsageError where it cannot be written."""
-    part = file.with_name(file.name + ".part")
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
+        write_atomically(file, text)
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror or error}") from None
 

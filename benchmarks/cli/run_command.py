@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import suites
+from benchmarks.cli.consent import check_named, to_be_named
 from benchmarks.cli.options import Format, in_pass, parse_bytes, resolve_environment, resolve_plugins
 from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
@@ -72,8 +73,8 @@ class RunRequest:
     """The options that were typed, by their long names."""
 
 
-_OF_A_RESUME = ("resume", "format", "quiet", "suite", "cluster", "parquet")
-"""Options that may stand beside --resume; the suite has to be the same."""
+_OF_A_RESUME = ("resume", "format", "quiet", "suite", "cluster", "parquet", "plugin", "env")
+"""Options that may stand beside --resume; the suite has to be the same, plug-ins and variables those of the plan."""
 
 
 def run_suite(request: RunRequest) -> int:
@@ -108,6 +109,7 @@ def _resume(request: RunRequest, path: Path) -> tuple[RunFolder, Plan, State]:
     folder, plan, state = RunFolder.resume(path)
     try:
         _insist_on_none(set(request.given) - set(_OF_A_RESUME))
+        check_named(path, plan, request.plugins or (), request.env or ())
         suite = request.suite if "suite" in request.given else plan.suite
         _check_resumable(folder, plan, suite, request.cluster)
     except BaseException:
@@ -155,7 +157,7 @@ def _write_page(folder: RunFolder, format: Format) -> None:
         print(harmless(line), file=sys.stderr)
         return
     if format is Format.TABLE:
-        console().print(f"To look at: {file}", soft_wrap=True)
+        console().print(f"To look at: {harmless(str(file))}", soft_wrap=True)
 
 
 def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:
@@ -184,7 +186,7 @@ def _plan(request: RunRequest) -> Plan:
     if own is not None and request.shard is not None:
         raise UsageError("--shard divides the cases of a suite and --shape gives one case: use one of them")
     cases = in_pass((own,) if own is not None else _suite_cases(request), request.pass_)
-    plugins, plugged = resolve_plugins(request.plugins)
+    plugins, plugged = resolve_plugins(request.plugins, request.frameworks, request.implementations)
     chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged, request.suite)
     if here:
         check_installed(asked)
@@ -235,6 +237,7 @@ def _print(outcome: Outcome, plan: Plan, folder: RunFolder, format: Format) -> N
         f"{len(outcome.records)} cells in {wall:.0f} s, {timed:.0f} s of it ({timed / max(wall, 1e-9):.0%}) in timed blocks."
     )
     if outcome.interrupted:
-        where = " --cluster ADDRESS" if plan.cluster else ""
-        out.print(f"Interrupted. Go on with: python -m benchmarks run --resume {folder.path}{where}", soft_wrap=True)
-    out.print(f"Written to {folder.path}", soft_wrap=True)  # paths are for copying: never broken
+        words = [str(folder.path), *to_be_named(plan), *(["--cluster", "ADDRESS"] if plan.cluster else [])]
+        told = harmless(" ".join(words))
+        out.print(f"Interrupted. Go on with: python -m benchmarks run --resume {told}", soft_wrap=True)
+    out.print(f"Written to {harmless(str(folder.path))}", soft_wrap=True)  # paths are for copying: never broken

@@ -11,6 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.comparison.plain_json import finite
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -131,9 +133,9 @@ def _machines(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[bool
     for name in MACHINE:
         if name in x and name in y:
             yield from _unequal(f"machine.{name}", x[name], y[name])
-    memory = [m.get("memory_bytes") for m in (x, y)]
-    if all(isinstance(m, int | float) for m in memory) and abs(memory[0] - memory[1]) > MEMORY_TOLERANCE * max(memory):
-        yield True, Difference("machine.memory_bytes", str(memory[0]), str(memory[1]))
+    before, after = (finite(m.get("memory_bytes")) for m in (x, y))
+    if before is not None and after is not None and abs(before - after) > MEMORY_TOLERANCE * max(before, after):
+        yield True, Difference("machine.memory_bytes", f"{before:.0f}", f"{after:.0f}")
     if "kernel" in x and "kernel" in y:
         yield from _unequal("machine.kernel", x["kernel"], y["kernel"], forbids=False)
 
@@ -158,7 +160,7 @@ def _worker_variables(
     x, y = a.get("frameworks", {}), b.get("frameworks", {})
     common = [environment.get("variables", {}) for environment in (a, b)]
     for framework in sorted(x.keys() & y.keys() & used.keys()):
-        if {x[framework].get("status"), y[framework].get("status")} != {"ok"}:
+        if not x[framework].get("status") == y[framework].get("status") == "ok":
             continue  # it started on one side only, and told nothing
         for kind, forbids in (("variables", True), ("own_variables", False)):
             if kind not in x[framework] or kind not in y[framework]:
@@ -174,7 +176,7 @@ def _frameworks(
     x: Mapping[str, Any], y: Mapping[str, Any], used: Mapping[str, bool]
 ) -> Iterator[tuple[bool, Difference]]:
     for name in sorted(x.keys() & y.keys() & used.keys()):
-        if {x[name].get("status"), y[name].get("status")} != {"ok"}:
+        if not x[name].get("status") == y[name].get("status") == "ok":
             continue  # its cells say so
         yield from _unequal(f"frameworks.{name}.version", x[name].get("version"), y[name].get("version"), forbids=False)
         if used[name]:

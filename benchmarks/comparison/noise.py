@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.comparison.plain_json import finite, parse_json
+from benchmarks.comparison.plain_json import finite
 from benchmarks.comparison.prior import Prior
-from benchmarks.comparison.summaries import read_text
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import SMALL_BYTES, parse_json, read_text
 from benchmarks.harness.environment import machine_slug
 from benchmarks.harness.process import ROOT
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOISE = "noise.json"
+_MOST = 1e6
+"""Of anything: with more, nothing could be computed, and no machine is like that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,11 @@ class Noise:
 
 def read_noise(file: Path) -> Noise:
     """UnreadableResults where it is not what `audit` writes: {"prior": {"variance", "freedom"}, "common": .., "floor": ..}."""
-    data = parse_json(read_text(file), str(file))
+    data = parse_json(read_text(file, SMALL_BYTES), str(file))
     if not isinstance(data, dict) or "prior" not in data:
         raise UnreadableResults(f"{file} holds no prior, expected what `audit` writes")
     between = finite(data.get("between_runs", 1.0))
-    if between is None or between < 1:
+    if between is None or not 1 <= between <= _MOST:
         raise UnreadableResults(
             f"{file}: between_runs {str(data['between_runs'])[:40]}, expected a number of at least 1"
         )
@@ -64,7 +66,7 @@ def _prior(data: object, file: Path) -> Prior | None:
     if not isinstance(data, dict):
         raise UnreadableResults(f"{file}: prior is {type(data).__name__}, expected an object")
     variance, freedom = (finite(data.get(name)) for name in ("variance", "freedom"))
-    if variance is None or freedom is None or variance <= 0 or freedom < 0:
+    if variance is None or freedom is None or not 0 < variance <= _MOST or not 0 <= freedom <= _MOST:
         raise UnreadableResults(
             f"{file}: prior {str(data)[:60]}, expected a variance above 0 and a freedom of at least 0"
         )
@@ -75,6 +77,6 @@ def _floor(value: object, file: Path) -> float | None:
     if value is None:
         return None
     floor = finite(value)
-    if floor is None or floor < 0:
+    if floor is None or not 0 <= floor <= _MOST:
         raise UnreadableResults(f"{file}: floor {str(value)[:40]}, expected a number of at least 0")
     return floor

@@ -1,20 +1,8 @@
-"""JSON from a file that anyone may have written: values and numbers, or one line that says what is wrong."""
+"""Numbers in a JSON that anyone may have written."""
 
 from __future__ import annotations
 
-import json
 import math
-from typing import Any
-
-from benchmarks.errors import UnreadableResults
-
-
-def parse_json(text: str, where: str) -> Any:
-    """The value. UnreadableResults where it is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableResults(f"{where} is no JSON: {error}") from None
 
 
 def finite(value: object) -> float | None:

@@ -6,9 +6,10 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.comparison.plain_json import finite, parse_json
+from benchmarks.comparison.plain_json import finite
 from benchmarks.comparison.side import Side
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import parse_json
 from benchmarks.records import Record, Status
 
 if TYPE_CHECKING:

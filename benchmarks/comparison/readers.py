@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.comparison.plain_json import parse_json
 from benchmarks.comparison.pytest_json import parse_pytest_benchmark
 from benchmarks.comparison.side import CoreSpeed, Side
-from benchmarks.comparison.summaries import parse_summary, read_text
+from benchmarks.comparison.summaries import parse_summary
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import LARGE_BYTES, parse_json, read_bytes, read_text
 from benchmarks.harness.environment import machine_id
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ SUMMARY, SAMPLES, ENVIRONMENT = "summary.csv", "samples.csv", "environment.json"
 _TABLES = ("machine", "variables", "revision", "frameworks", "matmul_gflops")
 _TABLES_OF_TABLES = ("frameworks", "matmul_gflops")
 _SCHEMA_VERSION = 1
+_LOOK_BYTES = 4096
+"""So far into a file it is looked for the brace of a JSON."""
 
 
 def read_side(path: Path) -> Side:
@@ -40,10 +42,12 @@ def read_machines(path: Path) -> dict[str, Side]:
     file = path / SUMMARY if path.is_dir() else path
     if path.is_dir() and not file.exists():
         raise UnreadableResults(f"{path} holds no {SUMMARY}: it is no run folder, or its run has not ended")
-    text = read_text(file)
-    if file.suffix == ".json" or text.lstrip().startswith("{"):
-        return {"": parse_pytest_benchmark(text, file, str(path))}
-    machines = parse_summary(text, str(file))
+    data = read_bytes(file)
+    if file.suffix == ".json" or data[:_LOOK_BYTES].lstrip().startswith(b"{"):
+        del data
+        return {"": parse_pytest_benchmark(read_text(file), file, str(path))}
+    machines = parse_summary(data, str(file))
+    del data
     # Files lie beside a summary.csv that has kept its name; any other CSV stands alone.
     folder = file.parent if file.name == SUMMARY else None
     environments: dict[str, dict[str, Any]] = {}
@@ -60,7 +64,7 @@ def read_machines(path: Path) -> dict[str, Side]:
 
         file = folder / SAMPLES
         one_core = [machine for machine, known in environments.items() if len(known.get("cpus", ())) == 1]
-        samples = parse_samples(read_text(file), str(file), machines, one_core)
+        samples = parse_samples(read_bytes(file), str(file), machines, one_core)
     return {
         machine: _side(str(path), records, environments.get(machine, {}), samples.get(machine))
         for machine, records in machines.items()
@@ -78,7 +82,7 @@ def _side(label: str, records: dict[Key, Record], environment: dict[str, Any], s
 
 def read_environments(file: Path) -> dict[str, dict[str, Any]]:
     """Machine -> its environment, with tables where others expect tables. UnreadableResults."""
-    return parse_environments(read_text(file), str(file))
+    return parse_environments(read_text(file, LARGE_BYTES), str(file))
 
 
 def parse_environments(text: str, file: str) -> dict[str, dict[str, Any]]:

@@ -256,7 +256,7 @@ def _notes(a: Side, b: Side, estimates: Sequence[Estimate], wider: float) -> lis
 def machine_shift(a: Side, b: Side) -> float | None:
     """Log of B's matmul time over A's, the median over what both measured; None where they share no measurement."""
     before, after = _rates(a.environment), _rates(b.environment)
-    logs = [math.log(before[place] / after[place]) for place in before.keys() & after.keys()]
+    logs = [math.log(before[place]) - math.log(after[place]) for place in before.keys() & after.keys()]
     return statistics.median(logs) if logs else None
 
 
@@ -266,5 +266,5 @@ def _rates(environment: Mapping[str, Any]) -> dict[tuple[str, str], float]:
         (dtype, framework): rate
         for dtype, of_dtype in environment.get("matmul_gflops", {}).items()
         for framework, rate in of_dtype.items()
-        if isinstance(rate, float) and math.isfinite(rate) and rate > 0
+        if isinstance(rate, float) and 1e-9 < rate < 1e12
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from benchmarks.errors import UsageError
+from benchmarks.plausible import is_count
 
 
 def resolve_cpus(text: str | None) -> tuple[int, ...]:
@@ -15,7 +16,7 @@ def resolve_cpus(text: str | None) -> tuple[int, ...]:
         raise UsageError("--cpus needs a system that can bind processes to CPUs, and this one cannot; leave it out")
     allowed = sorted(os.sched_getaffinity(0))
     words = text.removesuffix(",").split(",")  # "3," names one CPU, "3" counts three
-    if not all(word.strip().isdecimal() for word in words):
+    if not all(is_count(word.strip()) for word in words):
         raise UsageError(f"--cpus {text!r}, expected how many (1) or which, separated by commas (0,2)")
     numbers = [int(word) for word in words]
     if len(numbers) == 1 and "," not in text:

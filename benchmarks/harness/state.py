@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.plan import CellKey
+from benchmarks.plausible import is_time
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class State:
         seconds, calls = event["seconds"], event["calls"]
         per_call_s = event.get("per_call_s", seconds / calls)  # journals from before blocks had laps
         place = (event["block"], event["order"], calls, seconds, event["canary_s"], per_call_s)
+        if not all(map(is_time, place[3:])):
+            raise ValueError(f"a block of {place[3:]} seconds")
         self.cells[key(event)].blocks[event["process"]].append(place)
         self.timed_s += event["seconds"]
 

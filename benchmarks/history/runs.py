@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison.readers import ENVIRONMENT, SUMMARY, parse_environments
-from benchmarks.comparison.summaries import parse_summary, read_text
+from benchmarks.comparison.summaries import parse_summary
 from benchmarks.errors import UnreadableResults, UsageError
+from benchmarks.foreign import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

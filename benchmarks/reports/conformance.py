@@ -12,6 +12,7 @@ from benchmarks.conformance.probes import BY_NAME
 from benchmarks.conformance.probing import Verdict
 from benchmarks.conformance.reproductions import reproduction
 from benchmarks.errors import UnreadableResults
+from benchmarks.foreign import SMALL_BYTES, csv_header, csv_rows, read_bytes
 from benchmarks.records import safe_text
 from benchmarks.reports.text import prose
 
@@ -54,16 +55,24 @@ def conformance_csv(matrix: Matrix) -> str:
     return out.getvalue()
 
 
+def read_conformance(file: Path) -> list[dict[str, str]]:
+    """Column -> text, for each answer of a conformance.csv. UnreadableResults where it is none."""
+    data = read_bytes(file, SMALL_BYTES)
+    header = csv_header(data, str(file), "conformance.csv")
+    if set(COLUMNS) - set(header):
+        raise UnreadableResults(f"{file} holds no conformance matrix, expected the columns {', '.join(COLUMNS)}")
+    rows = [dict(zip(header, row, strict=True)) for _, row in csv_rows(data, str(file))][1:]
+    for row in rows:
+        if row["schema_version"] != str(SCHEMA_VERSION):
+            raise UnreadableResults(f"{file}: schema_version {row['schema_version']!r}, expected {SCHEMA_VERSION}")
+    if not rows:
+        raise UnreadableResults(f"{file} has a header and no answers")
+    return rows
+
+
 def changes_since(file: Path, matrix: Matrix) -> list[str]:
     """Where verdicts differ from those of an earlier conformance.csv: a line for each. UnreadableResults."""
-    try:
-        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableResults(f"{file} cannot be read: {error}") from error
-    if not rows or set(COLUMNS) - set(rows[0]):
-        raise UnreadableResults(f"{file} holds no conformance matrix, expected the columns {', '.join(COLUMNS)}")
-    if rows[0]["schema_version"] != str(SCHEMA_VERSION):
-        raise UnreadableResults(f"{file}: schema_version {rows[0]['schema_version']!r}, expected {SCHEMA_VERSION}")
+    rows = read_conformance(file)
     before = {(row["implementation"], row["probe"]): row for row in rows}
     found = []
     for key, answer in matrix.answers.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET  # only writes here; nothing is parsed
 
@@ -45,10 +46,10 @@ def _rows(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """Foreign text in a Markdown cell: no pipes, no HTML, no markup."""
-    for character in "\\`*_[]<>|&":
+    """Foreign text in a Markdown cell: no pipes, no HTML, no markup, nobody mentioned."""
+    for character in "&\\`*_[]<>|~$":
         text = text.replace(character, f"&#{ord(character)};" if character in "<>|&" else f"\\{character}")
-    return harmless(text)
+    return re.sub(r"([@#])(?!\d+;)", r"\1&ZeroWidthSpace;", harmless(text))
 
 
 def as_json(records: Sequence[Record]) -> str:

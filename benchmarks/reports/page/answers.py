@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.comparison.summaries import read_text
 from benchmarks.conformance.probes import BY_NAME
-from benchmarks.errors import UnreadableResults
 from benchmarks.harness.process import ROOT
-from benchmarks.reports.conformance import COLUMNS, SCHEMA_VERSION
+from benchmarks.reports.conformance import read_conformance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,14 +43,7 @@ def answers_file(runs: Sequence[Path], asked: Path | None) -> Path | None:
 
 def read_answers(file: Path, runs: Sequence[StoredRun]) -> Answers:
     """The answers of the frameworks that the runs timed. UnreadableResults where it is no table of answers."""
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_text(file))))
-    except csv.Error as error:
-        raise UnreadableResults(f"{file}: {error}") from None
-    if not rows or set(COLUMNS) - set(rows[0]):
-        raise UnreadableResults(f"{file} holds no conformance matrix, expected the columns {', '.join(COLUMNS)}")
-    if rows[0]["schema_version"] != str(SCHEMA_VERSION):
-        raise UnreadableResults(f"{file}: schema_version {rows[0]['schema_version']!r}, expected {SCHEMA_VERSION}")
+    rows = read_conformance(file)
     wanted: dict[str, set[str]] = {}
     for run in runs:
         for framework in {record.framework for record in run.records}:
@@ -63,7 +52,7 @@ def read_answers(file: Path, runs: Sequence[StoredRun]) -> Answers:
 
 
 def _answers(rows: Sequence[dict[str, str]], wanted: dict[str, set[str]], source: str) -> Answers:
-    told = {row["framework"]: row["version"] or "" for row in rows}
+    told = {row["framework"]: row["version"] for row in rows}
     shown = {f: v for f, v in told.items() if f in wanted and (not wanted[f] or v in wanted[f])}
     others = tuple(
         f"{f}: the answers are of {told[f]}, the run had {', '.join(sorted(wanted[f]))}."
@@ -73,7 +62,7 @@ def _answers(rows: Sequence[dict[str, str]], wanted: dict[str, set[str]], source
     probes = {name: place for place, name in enumerate(BY_NAME)}
     kept = [row for row in rows if row["framework"] in shown]
     columns: dict[str, list[object]] = {
-        name: [row[name] or "" for row in kept]
+        name: [row[name] for row in kept]
         for name in ("framework", "version", "implementation", "probe", "verdict", "reason")
     }
     columns["asks"] = [BY_NAME[p].says if (p := row["probe"]) in BY_NAME else "" for row in kept]

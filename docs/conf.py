@@ -70,7 +70,7 @@ FRAMEWORKS = {"torch", "jax", "tensorflow", "keras", "onnxruntime"}
 
 def write_command_line(app: Sphinx) -> None:
     """docs/command-line.md, from the program's own help: written anew for each build, and ignored by git."""
-    words = ("-m", "typer", "benchmarks.cli.app", "utils", "docs", "--name", "python -m benchmarks")
+    words = ("-m", "typer", "benchmarks.cli.commands", "utils", "docs", "--name", "python -m benchmarks")
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True)
     text = done.stdout.replace("# `python -m benchmarks`\n", "# Command line\n", 1)
     file = ROOT / "docs" / "command-line.md"

@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 import backends
-from benchmarks.cli.app import app
+from benchmarks.cli.commands import app
 from tests.processes import ROOT
 
 for needed in ("sphinx", "myst_parser", "pydata_sphinx_theme", "sphinx_copybutton"):

@@ -7,8 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line; usage and unreadable input end with one line on stderr and exit status 2."""
-    from benchmarks.cli import app_merge, app_report, app_show  # noqa: F401 - their commands register themselves
-    from benchmarks.cli.app import app
+    from benchmarks.cli.commands import app
     from benchmarks.errors import INTERRUPTED, UnreadableResults, UsageError
 
     try:

@@ -10,6 +10,13 @@ nox -s baseline keep a run of this machine under results/baselines
 nox -s mutants  faults that the check has to find, and right variants that it may not accuse
 nox -s conformance  docs/conformance.md and results/conformance.csv, red where an answer changed
 nox -s pytest-benchmark   a suite through pytest-benchmark
+nox -s docs     the site, strictly, in docs/_build/html
+nox -s kills    kill a run at fifty random moments
+nox -s soak     run in a loop for an hour, and look at what grows
+nox -s fuzz     give every reader what a stranger may have written
+nox -s audit-dependencies   ask for advisories about every pin
+nox -s history  measure past commits of this project into results/history
+nox -s screenshots   the pictures of the report, from a stored run in headless Chromium
 """
 
 from __future__ import annotations
@@ -228,6 +235,58 @@ def pytest_benchmark(session: nox.Session) -> None:
     _environment(session)
     words = ("-p", "benchmarks.pytest_options", "benchmarks/bench_attention.py", "--benchmark-enable")
     _python(session, "-m", "pytest", *words, *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the site; every warning is an error."""
+    _environment(session)
+    options = ("-b", "html", "-W", "--keep-going", "-n", "-c", "docs")
+    _python(session, "-m", "sphinx", *options, ".", "docs/_build/html", *session.posargs)
+
+
+@nox.session(default=False)
+def kills(session: nox.Session) -> None:
+    """Kill a run at fifty random moments; each has to be resumed to the same cells, and to leave nothing behind."""
+    _environment(session)
+    session.run(PYTHON, "-m", "pytest", "tests/test_killed.py", external=True, env={"ATTNBENCH_KILLS": "50"})
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Run in a loop for an hour; red where something grows."""
+    _environment(session)
+    _python(session, "-m", "tests.soak", *(session.posargs or ("--minutes", "60")))
+
+
+@nox.session(default=False, venv_backend="venv")
+def fuzz(session: nox.Session) -> None:
+    """Give every reader what a stranger may have written, under atheris: nox -s fuzz -- samples --inputs 10000."""
+    wanted = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "fuzz")
+    session.install("-c", "constraints.txt", "-e", ".", *wanted)
+    session.run("python", "-m", "tests.fuzz", *(session.posargs or ("--inputs", "10000")))
+
+
+@nox.session(name="audit-dependencies", default=False, venv_backend="venv")
+def audit_dependencies(session: nox.Session) -> None:
+    """Ask for advisories about every pin; red where they cannot be asked, too."""
+    session.install("pip-audit")
+    words = ("--strict", "--no-deps", "--disable-pip", "-r", "constraints.txt")
+    session.run("pip-audit", *words, *session.posargs)
+
+
+@nox.session(default=False)
+def history(session: nox.Session) -> None:
+    """Measure past commits of this project into results/history: nox -s history -- --again."""
+    _environment(session)
+    _python(session, "-m", "results.history.make", *session.posargs)
+
+
+@nox.session(default=False)
+def screenshots(session: nox.Session) -> None:
+    """Take the pictures of the report again; needs a Chromium."""
+    _environment(session)
+    _python(session, "docs/images/screenshots.py")
 
 
 @nox.session(default=False, venv_backend="venv")

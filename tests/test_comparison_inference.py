@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.comparison import inference
-from benchmarks.comparison.inference import Estimate, Prior
+from benchmarks.comparison.inference import Estimate
+from benchmarks.comparison.prior import Prior
 from benchmarks.comparison.stored import compare_sides
 from benchmarks.comparison.thresholds import Threshold
 from benchmarks.comparison.verdicts import Change, Verdict

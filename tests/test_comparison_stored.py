@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.comparison.inference import Prior
 from benchmarks.comparison.noise import Noise
+from benchmarks.comparison.prior import Prior
 from benchmarks.comparison.side import CoreSpeed
 from benchmarks.comparison.stored import NO_VARIANCE, apart, compare_sides, machine_shift
 from benchmarks.comparison.thresholds import Override

@@ -11,7 +11,7 @@ import pytest
 from tests.killed import BLOCKS, ours, start, trial
 
 TRIALS = int(os.environ.get("ATTNBENCH_KILLS", "4"))
-"""`nox -s soak` asks for 50."""
+"""`nox -s kills` asks for 50."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="environments of processes are read from /proc")
 

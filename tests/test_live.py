@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.cases import case
-from benchmarks.comparison.inference import Prior
+from benchmarks.comparison.prior import Prior
 from benchmarks.comparison.thresholds import Override, Threshold, Thresholds
 from benchmarks.comparison.verdicts import Gate, Verdict
 from benchmarks.errors import UsageError

@@ -12,12 +12,12 @@ from benchmarks.audit.truth import detections, identical, smallest_seen
 from benchmarks.comparison.inference import (
     FEWEST_CELLS,
     Estimate,
-    Prior,
     fit_prior,
     moderate,
     overdispersion,
     unpaired,
 )
+from benchmarks.comparison.prior import Prior
 from benchmarks.comparison.stored import apart, common_variance
 from benchmarks.files import write_atomically
 

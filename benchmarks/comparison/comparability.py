@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison.side import Key, Side
 
-_MACHINE = ("cpu", "architecture", "cores_physical", "cores_logical", "cores_allowed", "cpu_quota", "system")
-_MEMORY_TOLERANCE = 0.02
+MACHINE = ("cpu", "architecture", "cores_physical", "cores_logical", "cores_allowed", "cpu_quota", "system")
+"""Fields of environment.json's machine that have to be equal."""
+MEMORY_TOLERANCE = 0.02
 """The kernel keeps a little more or less for itself after every update."""
 _TOLD_SETTINGS = frozenset({"compilation_cache"})
 """Settings that touch no timed call."""
-_PROBLEM = ("dtype", *"BTSNKHV", "causal", "window", "softcap", "scale", "mask", "bias", "kv_lengths")
+PROBLEM = ("dtype", *"BTSNKHV", "causal", "window", "softcap", "scale", "mask", "bias", "kv_lengths")
+"""Columns of summary.csv that say which problem it is."""
 _CONDITIONS = ("schema_version", "threads", "matmul_precision", "layout", "jit")
 _TOLD_COLUMNS = ("lowered", "kernel")
 _VERSION = re.compile(r"\d+(?:\.\d+)+[\w.+-]*")
@@ -128,11 +130,11 @@ def environment_differences(
 
 def _machines(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[bool, Difference]]:
     x, y = a.get("machine", {}), b.get("machine", {})
-    for name in _MACHINE:
+    for name in MACHINE:
         if name in x and name in y:
             yield from _unequal(f"machine.{name}", x[name], y[name])
     before, after = (finite(m.get("memory_bytes")) for m in (x, y))
-    if before is not None and after is not None and abs(before - after) > _MEMORY_TOLERANCE * max(before, after):
+    if before is not None and after is not None and abs(before - after) > MEMORY_TOLERANCE * max(before, after):
         yield True, Difference("machine.memory_bytes", f"{before:.0f}", f"{after:.0f}")
     if "kernel" in x and "kernel" in y:
         yield from _unequal("machine.kernel", x["kernel"], y["kernel"], forbids=False)
@@ -206,7 +208,7 @@ def _cells(a: Side, b: Side) -> Iterator[tuple[bool, Difference]]:
                 if forbids or _VERSION.sub("", before) != _VERSION.sub("", after):
                     found[forbids, name, before, after].append(key)
         if x.T and y.T:  # sizes are 0 where a file of another program does not say
-            for name in _PROBLEM:
+            for name in PROBLEM:
                 before, after = getattr(x, name), getattr(y, name)
                 if before != after:
                     found[True, name, str(before or "none"), str(after or "none")].append(key)

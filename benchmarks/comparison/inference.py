@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import optimize, special
 
+from benchmarks.comparison.prior import Prior
 from benchmarks.comparison.verdicts import Change, Verdict
 
 if TYPE_CHECKING:
@@ -67,15 +68,6 @@ def unpaired(a: Sequence[float], b: Sequence[float]) -> Estimate:
     variance = squares / freedom if freedom else 0.0
     weight = 1 / len(x) + 1 / len(y)
     return Estimate(float(y.mean() - x.mean()), max(variance, _SMALLEST_VARIANCE), freedom, weight, len(x) + len(y))
-
-
-@dataclass(frozen=True, slots=True)
-class Prior:
-    """What all cells together, or an earlier audit, say about the variance between units."""
-
-    variance: float
-    freedom: float
-    """How many degrees of freedom that knowledge is worth."""
 
 
 def fit_prior(estimates: Sequence[Estimate]) -> Prior | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.comparison.inference import Prior
 from benchmarks.comparison.plain_json import finite
+from benchmarks.comparison.prior import Prior
 from benchmarks.errors import UnreadableResults
 from benchmarks.foreign import SMALL_BYTES, parse_json, read_text
 from benchmarks.harness.environment import machine_slug

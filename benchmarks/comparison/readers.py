@@ -82,7 +82,12 @@ def _side(label: str, records: dict[Key, Record], environment: dict[str, Any], s
 
 def read_environments(file: Path) -> dict[str, dict[str, Any]]:
     """Machine -> its environment, with tables where others expect tables. UnreadableResults."""
-    found = parse_json(read_text(file, LARGE_BYTES), str(file))
+    return parse_environments(read_text(file, LARGE_BYTES), str(file))
+
+
+def parse_environments(text: str, file: str) -> dict[str, dict[str, Any]]:
+    """The same from the text of an environment.json."""
+    found = parse_json(text, file)
     if not isinstance(found, dict):
         raise UnreadableResults(f"{file} is {type(found).__name__}, expected an object")
     machines = found.get("machines")

@@ -11,7 +11,6 @@ from benchmarks.comparison.gates import complaints
 from benchmarks.comparison.inference import (
     FEWEST_CELLS,
     Estimate,
-    Prior,
     changes,
     fit_prior,
     inflated,
@@ -22,6 +21,7 @@ from benchmarks.comparison.inference import (
     with_common,
 )
 from benchmarks.comparison.pairs import Pair
+from benchmarks.comparison.prior import Prior
 from benchmarks.comparison.verdicts import CellComparison, Comparison
 from benchmarks.records import Status
 

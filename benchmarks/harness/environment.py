@@ -43,12 +43,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def machine_slug() -> str:
-    """This machine in a word that can name a folder: its processor, and the cores that it may use."""
-    return _slug(machine())
+def machine_slug(found: Mapping[str, Any] | None = None) -> str:
+    """A machine in a word that can name a folder: its processor, and the cores that it may use.
 
-
-def _slug(found: Mapping[str, Any]) -> str:
+    `found`: as environment.json has it; default this machine.
+    """
+    found = machine() if found is None else found
     words = re.sub(r"\(\w+\)|\bCPU\b", " ", str(found.get("cpu", "")))  # (R), (TM)
     processor = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60] or "unknown"
     cores = re.sub(r"[^0-9]", "", str(found.get("cores_allowed", ""))[:9]) or "unknown"
@@ -66,7 +66,7 @@ def machine_id(found: Mapping[str, Any] | None = None) -> str:
     size = round(4 * math.log2(memory)) if isinstance(memory, int) and memory > 0 else None
     told = [*(known.get(name) for name in _IDENTITY), size, known.get("accelerators")]
     digits = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:6]
-    return f"{_slug(known)}-{digits}"
+    return f"{machine_slug(known)}-{digits}"
 
 
 def accelerators() -> list[str]:
@@ -111,7 +111,7 @@ def threads_of_quota(cpus: tuple[int, ...] = ()) -> int | None:
 
 
 def revision() -> dict[str, Any]:
-    """The git commit of this checkout, and whether it differs from it."""
+    """The git commit of this checkout, when it was made, and whether the checkout differs from it."""
     root = Path(__file__).resolve().parents[2]
 
     def git(*words: str) -> str:
@@ -121,6 +121,7 @@ def revision() -> dict[str, Any]:
     try:
         return {
             "commit": git("rev-parse", "HEAD"),
+            "time": git("show", "--no-patch", "--format=%cI", "HEAD"),
             "modified": bool(git("status", "--porcelain", "--untracked-files=no")),
         }
     except OSError:

@@ -32,7 +32,7 @@ def repository_of(plugins: Sequence[Path] | None) -> Path:
     """The repository that a revision is one of: that of the plug-ins where there are any, otherwise this one."""
     if not plugins:
         return ROOT
-    roots = {Path(_git(path.resolve().parent, "rev-parse", "--show-toplevel")) for path in plugins}
+    roots = {Path(git(path.resolve().parent, "rev-parse", "--show-toplevel")) for path in plugins}
     if len(roots) > 1:
         raise UsageError(
             f"the plug-ins lie in {len(roots)} git repositories, and a revision can only be of one: give one plug-in"
@@ -45,14 +45,14 @@ def checkout(revision: str, repository: Path) -> Iterator[Checkout]:
     """A worktree of the revision; it is gone afterwards. UsageError where there is no such revision or no git."""
     if revision.startswith("-"):
         raise UsageError(f"revision {revision!r}, expected a commit, branch or tag")
-    commit = _git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", wanted=revision)
+    commit = git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", wanted=revision)
     with tempfile.TemporaryDirectory(prefix="attnbench-checkout-") as scratch:
         path = Path(scratch) / "tree"
-        _git(repository, "worktree", "add", "--detach", "--quiet", str(path), commit)
+        git(repository, "worktree", "add", "--detach", "--quiet", str(path), commit)
         try:
             yield Checkout(path, commit, repository)
         finally:
-            _git(repository, "worktree", "remove", "--force", str(path))
+            git(repository, "worktree", "remove", "--force", str(path))
 
 
 def plugin_in(root: Checkout, plugin: str) -> str:
@@ -65,12 +65,16 @@ def plugin_in(root: Checkout, plugin: str) -> str:
     return str(path)
 
 
-def _git(repository: Path, *words: str, wanted: str | None = None) -> str:
-    # A hook's variables name the repository that it runs in, whatever -C says.
-    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+def outside_hooks() -> dict[str, str]:
+    """The environment for git: a hook's variables name the repository that it runs in, whatever -C says."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+
+
+def git(repository: Path, *words: str, wanted: str | None = None) -> str:
+    """What git prints. UsageError where it fails; `wanted`: the revision that is missing then."""
     command = ["git", "-C", str(repository), *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=outside_hooks())
     except FileNotFoundError:
         raise UsageError("a revision needs git, and there is none; install it") from None
     if done.returncode != 0:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from benchmarks.comparison.inference import Prior
+    from benchmarks.comparison.prior import Prior
     from benchmarks.comparison.verdicts import Change
     from benchmarks.live.state import Event
 

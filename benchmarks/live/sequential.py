@@ -10,7 +10,7 @@ from benchmarks.comparison.verdicts import Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.comparison.inference import Prior
+    from benchmarks.comparison.prior import Prior
     from benchmarks.comparison.verdicts import Change
     from benchmarks.live.plan import LivePlan, Pair
 

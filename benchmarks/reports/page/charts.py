@@ -41,6 +41,11 @@ def to_spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
     return {"$schema": alt.SCHEMA_URL, **spec}
 
 
+def _once(dataset: str) -> alt.Chart:
+    """For what is drawn once, however many rows there are."""
+    return alt.Chart(alt.NamedData(dataset)).transform_aggregate(rows="count()")
+
+
 def colour(field: str, names: Sequence[str], title: str | None = None) -> alt.Color:
     """One colour of the style sheet for each name, the same in all charts of a page."""
     scale = alt.Scale(domain=list(names), range=[f"var(--series-{place % _SERIES})" for place in range(len(names))])
@@ -69,7 +74,7 @@ def strip(
     middle = base.mark_tick(thickness=2, size=15, color="var(--text)").encode(x=alt.X(f"median({field}):Q"), y=y)
     layers = [points, middle]
     if rule is not None:
-        line = alt.Chart(alt.NamedData(dataset)).mark_rule(strokeDash=[5, 4], color="var(--bad)", size=1.5)
+        line = _once(dataset).mark_rule(strokeDash=[5, 4], color="var(--bad)", size=1.5)
         layers.insert(0, line.encode(x=alt.datum(rule)))
     return to_spec(alt.layer(*layers).properties(width=760, height=alt.Step(22)))
 
@@ -136,7 +141,7 @@ def intervals(dataset: str, threshold: float) -> dict[str, Any]:
             title="B / A", orient="top", labelExpr="format(datum.value, '.2~f') + '\u00d7'", labelOverlap="greedy"
         ),
     )
-    band = alt.Chart(alt.NamedData(dataset)).mark_rect(color="var(--line)", opacity=0.35)
+    band = _once(dataset).mark_rect(color="var(--line)", opacity=0.35)
     band = band.encode(x=alt.datum(1 / (1 + threshold)), x2=alt.datum(1 + threshold))
     verdicts = ["slower", "faster", "same", "inconclusive"]
     series = alt.Scale(

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    Run = str | Path
 
 _KNOWN: dict[str, tuple[str, ...]] = {
     "status": tuple(map(str, Status)),
@@ -32,7 +31,7 @@ _APPEARING = ("run_id", "suite", "case", "framework", "implementation")
 _TYPES = {f.name: str(f.type) for f in dataclasses.fields(Record)}
 
 
-def load(*runs: Run | Iterable[Run]) -> pd.DataFrame:
+def load(*runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     """The cells of runs, folders or summary.csv files: columns as results/README.md has them.
 
     `run_id` tells several runs apart; where two have the same, it is the path that was given.
@@ -70,7 +69,7 @@ def frame_of(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def load_samples(*runs: Run | Iterable[Run]) -> pd.DataFrame:
+def load_samples(*runs: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     """The timed blocks of run folders, with `run_id` as in `load`, and `per_call_s` added where it is not there.
 
     Raises as `load` does.
@@ -107,7 +106,7 @@ def _ordered(values: pd.Series, column: str) -> pd.Series:
     return values.astype(pd.CategoricalDtype(list(categories), ordered=True))
 
 
-def _paths(runs: tuple[Run | Iterable[Run], ...]) -> list[Path]:
+def _paths(runs: tuple[str | Path | Iterable[str | Path], ...]) -> list[Path]:
     flat = [one for given in runs for one in ([given] if isinstance(given, str | Path) else given)]
     paths = [Path(one) for one in flat]
     if not paths:

@@ -34,8 +34,8 @@ OTHER_PROGRAMS = {
 }
 """Commands that are not ours -> why they are neither parsed nor run."""
 
-NOT_OURS = {"--benchmark-compare-fail", "--benchmark-json", "--install-only"}
-"""Options named in prose that belong to pytest-benchmark and nox."""
+NOT_OURS = {"--benchmark-compare-fail", "--benchmark-json", "--install-only", "--inputs", "--minutes"}
+"""Options named in prose that belong to pytest-benchmark, nox, tests.fuzz and tests.soak."""
 
 
 def text(page: str) -> str:

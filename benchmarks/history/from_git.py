@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.comparison.readers import ENVIRONMENT, SUMMARY
 from benchmarks.errors import UnreadableResults, UsageError
+from benchmarks.foreign import decoded
 from benchmarks.history.runs import Collected, collected, run_from, time_of
 from benchmarks.live.checkout import git, outside_hooks
 
@@ -79,7 +80,4 @@ def _file_at(root: Path, commit: str, path: str) -> str | None:
     done = subprocess.run(command, capture_output=True, check=False, env=outside_hooks())
     if done.returncode != 0:
         return None
-    try:
-        return done.stdout.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UnreadableResults(f"{commit[:7]}:{path} is no text: byte {error.start} is not UTF-8") from None
+    return decoded(done.stdout, f"{commit[:7]}:{path}")

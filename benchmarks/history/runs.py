@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.comparison.readers import ENVIRONMENT, SUMMARY, parse_environments
 from benchmarks.comparison.summaries import parse_summary
 from benchmarks.errors import UnreadableResults, UsageError
-from benchmarks.foreign import read_text
+from benchmarks.foreign import LARGE_BYTES, read_bytes, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Collected:
     """One line for each run that could not be read, or that is another's copy."""
 
 
-def run_from(summary: str, environment: str | None, source: str) -> Run:
+def run_from(summary: bytes | str, environment: str | None, source: str) -> Run:
     """One run from the text of its files. UnreadableResults says what is wrong with them."""
     machines = parse_summary(summary, f"{source}/{SUMMARY}")
     environments = {} if environment is None else parse_environments(environment, f"{source}/{ENVIRONMENT}")
@@ -97,8 +97,8 @@ def in_folder(folder: Path) -> Collected:
     for file in files:
         try:
             beside = file.with_name(ENVIRONMENT)
-            environment = read_text(beside) if beside.exists() else None
-            runs.append(run_from(read_text(file), environment, str(file.parent)))
+            environment = read_text(beside, LARGE_BYTES) if beside.exists() else None
+            runs.append(run_from(read_bytes(file), environment, str(file.parent)))
         except UnreadableResults as error:
             left_out.append(str(error))
     return collected(runs, left_out)

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -204,12 +205,17 @@ def _cell(value: object) -> str:
     return str(value) if isinstance(value, int) else safe_text(str(value))
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""All but tab and line end."""
+
+
 def safe_text(text: str) -> str:
     """Text for a CSV: a spreadsheet would run what starts like a formula; reasons and kernels come from foreign code.
 
-    A carriage return becomes a line end: csv.writer does not quote it, and a reader takes it for the end of the row.
+    A carriage return becomes a line end: csv.writer does not quote it, and a reader takes it for the end of the row. Other
+    control characters become question marks: the CSV may be printed, and would steer the terminal.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _CONTROL.sub("?", text.replace("\r\n", "\n").replace("\r", "\n"))
     return f"'{text}" if text[:1] in ("=", "+", "@", "-", "\t") else text
 
 

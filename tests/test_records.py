@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.cases import case
 from benchmarks.errors import UnreadableResults
 from benchmarks.records import COLUMNS, Record, Status, describe, from_csv, read, to_csv
+from tests import planted
 
 
 def record(**changes):
@@ -133,3 +134,10 @@ def test_columns_are_documented():
     words = set(text.replace("`", " ").replace(",", " ").split())
     assert [column for column in COLUMNS if column not in words] == []
     assert len(COLUMNS) == len(dataclasses.fields(Record))
+
+
+def test_a_reason_cannot_steer_a_terminal():
+    """A CSV may be printed: what a foreign exception holds of escapes and bells is not in it, line ends and tabs are."""
+    reason = "one\x1b[2Jtwo\x07\x9b31m\tthree\nfour"
+    (back,) = from_csv(to_csv([planted.record("case", status=Status.ERROR, reason=reason)]), "here")
+    assert back.reason == "one?[2Jtwo??31m\tthree\nfour"

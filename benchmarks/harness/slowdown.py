@@ -39,9 +39,8 @@ class ExtraWork:
         calls, units = _count(call), _count(self._unit)
         ratios = [_seconds(call, calls) / calls / (_seconds(self._unit, units) / units) for _ in range(_BATCHES)]
         self.units_per_call = share * statistics.median(ratios)
-        unit = (
-            share / self.units_per_call if self.units_per_call else 0.0
-        )  # the share of a call that a unit takes alone
+        # The share of a call that a unit takes alone.
+        unit = share / self.units_per_call if self.units_per_call else 0.0
         for number in range(1, _ROUNDS + 1 if share else 1):
             seen = self._seen(call, lap)
             if seen is None:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from backends import reference
+from backends.parts import array_of
 from backends.problem import Inputs, Semantics
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
@@ -86,6 +87,10 @@ class Expected:
     """Largest coefficient of u_score in E, anywhere."""
     what: str = "outputs"
     axes: str = "b,t,n,v"
+    at: tuple[tuple[int, int], ...] = ()
+    """Which part of the array it is about, first and one past the last of each axis; empty: all of it. See backends.parts."""
+    whole: tuple[int, ...] = ()
+    """Shape of the array that it is a part of."""
     _bounds: dict[Roundoffs, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def bound(self, roundoffs: Roundoffs) -> np.ndarray:
@@ -176,8 +181,10 @@ def judge(out: np.ndarray, dtype: str, expected: Expected, roundoffs: Roundoffs)
 
     `dtype` is the output's own; `roundoffs` are the implementation's. Never raises: a wrong shape is a judgement too.
     """
-    if out.shape != expected.out.shape:
-        return _wrong(f"{expected.what} have shape {out.shape}, expected {expected.out.shape}")
+    shape = expected.whole or expected.out.shape
+    if out.shape != shape:
+        return _wrong(f"{expected.what} have shape {out.shape}, expected {shape}")
+    out = out[tuple(slice(first, last) for first, last in expected.at)]
     if out.size == 0:
         return Judgement(True, "", 0.0, 0.0, 0.0)
     score_error = expected.score_error(roundoffs)
@@ -201,9 +208,10 @@ def judge(out: np.ndarray, dtype: str, expected: Expected, roundoffs: Roundoffs)
     if worst <= 1:
         return Judgement(True, "", biggest, worst, relative)
     first = tuple(int(i) for i in np.unravel_index(int((over > 1).argmax()), over.shape))
+    place = tuple(i + start for i, (start, _) in zip(first, expected.at, strict=True)) if expected.at else first
     wrong = int(np.count_nonzero(over > 1))
     reason = (
-        f"{wrong} of {over.size} {expected.what} out of bound; first at ({expected.axes})={first}: got {out[first]:.6g}, "
+        f"{wrong} of {over.size} {expected.what} out of bound; first at ({expected.axes})={place}: got {out[first]:.6g}, "
         f"expected {expected.out[first]:.6g} +- {float(bound[first]):.2g}"
     )
     return Judgement(False, reason, biggest, worst, relative)
@@ -214,7 +222,8 @@ def judge_all(
 ) -> Judgement:
     """Everything that a call returned (name -> array, its dtype) against everything expected: the worst of them decides."""
     judgements = []
-    for name, oracle_says in expected.items():
+    for answer, oracle_says in expected.items():
+        name = array_of(answer)
         array, own = found.get(name, (None, ""))
         if array is None:
             return _wrong(f"{oracle_says.what}: none returned")

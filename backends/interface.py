@@ -181,6 +181,18 @@ class Watching(Protocol):
         """
 
 
+class Clocked(Protocol):
+    """What a `*_backend.py` module offers besides where its device has a clock of its own."""
+
+    def device_times(
+        self, call: Callable[[], Any], calls: int, device: str, *, is_cold: bool
+    ) -> tuple[str, list[float]] | None:
+        """What told them, and the seconds for which the device worked, of each of so many calls; see backends.device_clocks.
+
+        None: nobody can tell on this device.
+        """
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Implementation:
     """One way to compute attention in one framework. See `implementation` for the meaning of the fields.
@@ -208,6 +220,12 @@ class Implementation:
     untimed: str = ""
     broadcasts: bool = True
     scores_held: tuple[float, float] = (0.0, 0.0)
+    cuda_roundoffs: Callable[[str], Roundoffs] | None = None
+
+    def claims(self, dtype: str, device: str) -> Roundoffs:
+        """The arithmetic that it claims in this dtype on this device."""
+        special = self.cuda_roundoffs if device == "cuda" else None
+        return (special or self.roundoffs)(dtype)
 
     @property
     def framework(self) -> str:
@@ -259,6 +277,7 @@ def implementation(
     untimed: str = "",
     broadcasts: bool = True,
     scores_held: tuple[float, float] = (0.0, 0.0),
+    cuda_roundoffs: Callable[[str], Roundoffs] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as the implementation `framework/name`.
 
@@ -295,6 +314,7 @@ def implementation(
         scores_held: how many arrays of the size of all scores, (B,N,T,S) in float32 (float64 for float64), it holds at its
             peak: forward, and forward and backward. 0: its memory is linear in T. An estimate stands on it, made before a
             call is tried.
+        cuda_roundoffs: dtype -> the arithmetic it claims on CUDA, where that is another one.
 
     """
     framework, _, name = id.partition("/")
@@ -331,6 +351,7 @@ def implementation(
             untimed,
             broadcasts,
             scores_held,
+            cuda_roundoffs,
         )
         return function
 

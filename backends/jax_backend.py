@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import re
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends.accuracy import Roundoffs
+from backends.device_clocks import KERNELS, jax_kernels
 from backends.interface import FEATURES, Asked, Deviation, KernelMismatch, Prepared, Unsupported, implementation
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def settings() -> dict[str, str]:
     return {
         "platform": jax.default_backend(),
         "threads": os.environ.get("PJRT_NPROC") or os.environ.get("NPROC") or str(free),
-        # Unset means float32 products in full on the CPU and possibly in TF32 on CUDA; checks there want "highest".
+        # Unset means float32 products in full on the CPU and in TF32 on CUDA: see on_cuda.
         "matmul_precision": str(jax.config.jax_default_matmul_precision or "default"),
         "x64": "everywhere" if jax.config.jax_enable_x64 else "float64 problems only",
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -119,9 +121,16 @@ def watch(device: str) -> Callable[[], int | None] | None:
     return rise
 
 
+def device_times(call: Callable[[], Any], calls: int, device: str, *, is_cold: bool) -> tuple[str, list[float]] | None:
+    """By CUPTI, which tells of every kernel: JAX has no events."""
+    found = jax_kernels(call, calls, is_cold=is_cold) if device == "cuda" else None
+    return None if found is None else (KERNELS, found)
+
+
 def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     """A compiled product of two square matrices."""
-    a = to_native(np.random.default_rng(0).standard_normal((size, size)), dtype, device)
+    numbers = np.random.default_rng(0).standard_normal((min(size, 1024),) * 2, dtype=np.float32)
+    a = to_native(np.tile(numbers, (-(-size // 1024),) * 2)[:size, :size], dtype, device)
     return functools.partial(compile(lambda a: a @ a, "jit"), a)
 
 
@@ -194,6 +203,26 @@ def claims_nn(dtype: str) -> Roundoffs:
     return Roundoffs.of(dtype, accumulate="float32", score="float32", probability=probability, flushes=True)
 
 
+TF32 = 2.0**-11
+"""Unit roundoff of what tensor cores make of a float32 number: ten bits behind the point."""
+
+
+def on_cuda(claims: Callable[[str], Roundoffs]) -> Callable[[str], Roundoffs]:
+    """The same on CUDA, where XLA multiplies float32 matrices in TF32 unless jax_default_matmul_precision forbids it: a
+    product's error is that of its two rounded factors, and probabilities are such a factor.
+    """
+
+    def own(dtype: str) -> Roundoffs:
+        claimed = claims(dtype)
+        if dtype != "float32" or str(jax.config.jax_default_matmul_precision) not in _IN_TF32:
+            return claimed
+        return dataclasses.replace(claimed, product=TF32, probability=2 * TF32)
+
+    return own
+
+
+_IN_TF32 = ("None", "default", "fastest", "tensorfloat32", "F32_F32_F32_TF32", "TF32_TF32_F32")
+
 _NN, _CUDNN = "jax/_src/nn/functions.py", "jax/_src/cudnn/fused_attention_stablehlo.py"
 _LEAKS = Deviation("hidden_nan_value", "NaN")  # a hidden key's probability is 0, and 0 * NaN is NaN
 
@@ -226,7 +255,12 @@ def mix(weights: Array, value: Array) -> Array:
 
 
 # BNTH: the products need no transposition, and compiled it took 260 ms where BTNH took 400 (T = S = 2048, N = 8, H = 64).
-OURS: dict[str, Any] = {"layout": "BNTH", "roundoffs": claims, "deviations": (_LEAKS,)}
+OURS: dict[str, Any] = {
+    "layout": "BNTH",
+    "roundoffs": claims,
+    "cuda_roundoffs": on_cuda(claims),
+    "deviations": (_LEAKS,),
+}
 
 
 @implementation(
@@ -253,6 +287,7 @@ _THEIRS: dict[str, Any] = {
     "accepts": FEATURES - {"value_size", "softcap", "causal_bottom_right"},
     "compile": "jit",
     "roundoffs": claims_nn,
+    "cuda_roundoffs": on_cuda(claims_nn),
 }
 _NN_DEVIATES = (Deviation("empty_rows", "mean(V)", _NN), Deviation("hidden_nan_value", "NaN", _NN))
 

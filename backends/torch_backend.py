@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends.accuracy import Roundoffs
+from backends.device_clocks import EVENTS, torch_events
 from backends.interface import Asked, Deviation, KernelMismatch, Prepared, Unsupported, implementation
 from backends.problem import DTYPES
 
@@ -143,6 +144,11 @@ def watch(device: str) -> Callable[[], int | None] | None:
     return lambda: torch.cuda.max_memory_allocated() - before
 
 
+def device_times(call: Callable[[], Any], calls: int, device: str, *, is_cold: bool) -> tuple[str, list[float]] | None:
+    """By CUDA events."""
+    return None if device != "cuda" else (EVENTS, torch_events(call, calls, is_cold=is_cold))
+
+
 def matmul(size: int, dtype: str, device: str) -> Callable[[], Any]:
     """torch.mm of two square matrices into memory that is already there."""
     a = torch.randn(size, size, device=device).to(getattr(torch, dtype))
@@ -155,11 +161,15 @@ def stream(rows: int, width: int, device: str) -> Callable[[], Any]:
     return functools.partial(torch.mv, a, b, out=torch.empty(rows, dtype=torch.float32, device=device))
 
 
-def _claims(dtype: str, *, stored: tuple[str, ...] = ("score", "probability"), roundings: int = 2) -> Roundoffs:
+def _claims(
+    dtype: str, *, stored: tuple[str, ...] = ("score", "probability"), roundings: int = 2, flushes: bool = False
+) -> Roundoffs:
     """Sums are kept in float32 (float64 for float64), and so are scores and probabilities unless they are `stored`."""
     wide = "float64" if dtype == "float64" else "float32"
     score, probability = (dtype if stage in stored else wide for stage in ("score", "probability"))
-    return Roundoffs.of(dtype, accumulate=wide, score=score, probability=probability, roundings=roundings)
+    return Roundoffs.of(
+        dtype, accumulate=wide, score=score, probability=probability, roundings=roundings, flushes=flushes
+    )
 
 
 def operators_of(prepared: Prepared) -> list[str]:
@@ -302,6 +312,8 @@ for _backend, _operator, _dtypes, _devices, _accepts, _roundoffs in (
         accepts=_accepts,
         combines=False,  # attn_mask and is_causal exclude each other
         roundoffs=_roundoffs,
+        # Gradients of 1e-41 came out as 0 (torch 2.11, H200).
+        cuda_roundoffs=functools.partial(_roundoffs, flushes=True),
         deviations=(KEY_LEAKS, VALUE_LEAKS),
         context=functools.partial(_only, _backend),
         scores_held=(2.6, 4.1) if _name == "math" else (0, 0),

@@ -36,7 +36,7 @@ def flex(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable
     """FlexAttention, compiled; what hides keys is a BlockMask built beforehand, softcap and bias are a score_mod."""
     call = _flex(query, key, value, Asked(**keywords))
     if query.is_cuda:
-        return call
+        return functools.partial(_on_cuda, call)
 
     def on_cpu() -> Tensor:
         if query.requires_grad:
@@ -44,6 +44,16 @@ def flex(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable
         return call()
 
     return on_cpu
+
+
+def _on_cuda(call: Callable[[], Tensor]) -> Tensor:
+    try:
+        return call()
+    except RuntimeError as error:
+        if "NoValidChoicesError" not in str(error):
+            raise
+        # Below 128 queries inductor takes its kernel for decoding, which has no tile for some (torch 2.11: T=96, N/K=4).
+        raise Unsupported("inductor has no kernel of FlexAttention for this problem: NoValidChoicesError") from error
 
 
 def _flex(query: Tensor, key: Tensor, value: Tensor, asked: Asked, **more: Any) -> Callable[[], Any]:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 SHORTEST_S, LONGEST_S = 1e-15, 1e12
 """Beyond these, no time in a file was measured."""
-_TIMES = ("median_s", "ci_low_s", "ci_high_s", "min_s", "q25_s", "q75_s", "first_call_s", "median_raw_s")
+_TIMES = (
+    "median_s", "ci_low_s", "ci_high_s", "min_s", "q25_s", "q75_s", "first_call_s", "median_raw_s", "device_s",
+    "device_cold_s",
+)  # fmt: skip
 _COUNTS = ("samples", "blocks", "processes")
 _FINITE = (
     "softcap", "scale", "gflops", "gflops_conventional", "gb_per_s", "peak_fraction", "max_abs_error", "error_over_naive",

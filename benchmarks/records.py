@@ -128,12 +128,25 @@ class Record:
     """Of one call, each array once: see work."""
     machine: str = ""
     """What it was measured on, as harness.environment.machine_id names it; empty in files from before it was recorded."""
+    device_s: float | None = None
+    """Seconds that the device works for a call, its cache warm: without what the host takes to ask for it and to learn that
+    it is done. Of accelerators, where the framework lets one measure it; see device_clock."""
+    device_cold_s: float | None = None
+    """The same with an empty second-level cache."""
+    device_clock: str = ""
+    """What told device_s: "events" (from before the first kernel to after the last), "kernels" (their own times, added up)."""
+    checked: str = ""
+    """What was held to the oracle: "3 of 32 heads" where a problem is too large for all of them; empty: everything."""
 
     def __post_init__(self) -> None:
         timed = self.median_s is not None
         if timed != (self.status is Status.OK):
             raise ValueError(
                 f"{self.key}: status {self.status} with median_s={self.median_s}: only ok rows carry a time"
+            )
+        if not timed and self.device_s is not None:
+            raise ValueError(
+                f"{self.key}: status {self.status} with device_s={self.device_s}: only ok rows carry a time"
             )
         if self.median_s is not None and not (math.isfinite(self.median_s) and self.median_s > 0):
             raise ValueError(f"{self.key}: median_s={self.median_s}, expected a number above 0")

@@ -16,6 +16,8 @@ from benchmarks.records import Record, Status, describe
 from benchmarks.stats import summarise
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from benchmarks.cases import Case
     from benchmarks.harness.state import CellState, State
     from benchmarks.plan import CellKey, Plan
@@ -103,13 +105,20 @@ def _row(
     }
     row |= {name: known.facts.get(name, "") for name in ("layout", "jit", "kernel")}
     if case.name in state.cases:
-        row["flops"], row["moved_bytes"] = (state.cases[case.name][name] for name in ("flops", "bytes"))
+        told_by_oracle = state.cases[case.name]
+        row["flops"], row["moved_bytes"] = (told_by_oracle[name] for name in ("flops", "bytes"))
+        row["checked"] = _checked(told_by_oracle)
     row["lowered"] = "; ".join(known.facts.get("lowered", ()))
     if known.status is not None:
         return {**row, "status": known.status, "reason": known.reason or "no reason given"}
     if not any(known.blocks.values()):
         return {**row, "status": Status.ERROR, "reason": NOT_REACHED}
     return {**row, "status": Status.OK, **_measured(case, known, blocks, state)}
+
+
+def _checked(told: Mapping[str, Any]) -> str:
+    heads, every = told.get("heads"), told.get("of_heads")  # journals from before large problems were answered in part
+    return "" if heads == every else f"{heads} of {every} heads"
 
 
 def _measured(case: Case, known: CellState, blocks: dict[int, list[Block]], state: State) -> dict[str, Any]:
@@ -134,6 +143,9 @@ def _measured(case: Case, known: CellState, blocks: dict[int, list[Block]], stat
         "gb_per_s": work["bytes"] / summary.median_s / 1e9,
         "peak_fraction": None if reachable is None else gflops / reachable,
         "peak_memory_bytes": facts.get("peak_memory_bytes"),
+        "device_s": facts.get("device_s"),
+        "device_cold_s": facts.get("device_cold_s"),
+        "device_clock": facts.get("device_clock", ""),
         "max_abs_error": facts["max_abs_error"],
         "error_over_bound": facts["error_over_bound"],
         "error_over_naive": facts["max_abs_error"] / work["naive_error"] if work["naive_error"] else None,

@@ -47,3 +47,20 @@ def test_the_widest_row_fits():
     assert max(map(len, lines)) <= WIDTH
     for words in ("tf_keras/attention-function", " memory", " 123 MB", " 0.00012", " 123 s", " 1000 "):
         assert any(words in line for line in lines), words
+
+
+def test_accelerators_have_columns_of_their_own():
+    """What the device took, warm and cold, and its rate; those of a machine without one stay as they are."""
+    row = record(median_s=2.5e-5, flops=10**9, device_s=7e-6, device_cold_s=7.9e-6, device_clock="events")
+    bare = record(implementation="torch/naive", case="case-0", median_s=1e-4)
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(run_table([row, bare, record(case="case-1")]))
+    lines = captured.get().splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    told = next(line.split() for line in lines if "numpy/naive" in line)
+    assert "1.00 7.00 us 7.90 us 143" in " ".join(told)
+    assert " device   cold L2  TFLOP/s" in captured.get()
+    with screen.capture() as captured:
+        screen.print(run_table([record()]))
+    assert "cold" not in captured.get()

@@ -149,7 +149,7 @@ def _output(implementation: Implementation, framework: Framework, device: str, c
     inputs = poisoned(asked.inputs, case, probe.poison) if probe.poison else asked.inputs
     prepared = _prepare(implementation, watched, device, case, inputs, probe)
     found = execution.run(implementation, framework, prepared, inputs)
-    claims = implementation.roundoffs(inputs.dtype)
+    claims = implementation.claims(inputs.dtype, device)
     if case.values != VALUES[0] and asked.expected["output"].score_error(claims) > ILL_CONDITIONED:
         raise Unsupported(
             f"no useful bound: {case.name} is too large for the arithmetic that it claims in {case.dtype}"
@@ -161,7 +161,7 @@ def _output(implementation: Implementation, framework: Framework, device: str, c
 def _repeats(implementation: Implementation, framework: Framework, device: str, case: Case, probe: Probe) -> _Outcome:
     """Hold many calls to the oracle, on two problems of one shape, one after the other."""
     first, second = question(case, 0), question(case, 1)
-    watched, claims = _Watched(framework), implementation.roundoffs(case.dtype)
+    watched, claims = _Watched(framework), implementation.claims(case.dtype, device)
 
     def hold(returned: Any, prepared: Prepared, asked: Question) -> Judgement:
         found = execution.results(implementation, framework, prepared, returned, asked.inputs)
@@ -194,7 +194,7 @@ def _log_sum_exp(
     inputs, watched = question(case, 0).inputs, _Watched(framework)
     found = execution.log_sum_exp(implementation, cast("Framework", watched), inputs, case.semantics, device)
     expected = expect_log_sum_exp(inputs, case.semantics)
-    judgement = judge(found, case.dtype, expected, implementation.roundoffs(case.dtype))
+    judgement = judge(found, case.dtype, expected, implementation.claims(case.dtype, device))
     return _outcome(judgement, judgement.reason or watched.modified())
 
 

@@ -18,6 +18,10 @@ def _is_time(value: Any) -> bool:
     return _is_number(value) and value > 0
 
 
+def _is_time_or_none(value: Any) -> bool:
+    return value is None or _is_time(value)
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -42,6 +46,8 @@ _FIELDS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
         "flops": _is_size,
         "flops_conventional": _is_size,
         "bytes": _is_size,
+        "heads": _is_size,
+        "of_heads": _is_size,
     },
     "prepare": {
         "first_call_s": _is_time,
@@ -51,6 +57,9 @@ _FIELDS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
         "layout": _is_text,
         "jit": _is_text,
         "peak_memory_bytes": _is_size,
+        "device_s": _is_time_or_none,
+        "device_cold_s": _is_time_or_none,
+        "device_clock": _is_text,
         "max_abs_error": _is_number,
         "error_over_bound": _is_number,
     },

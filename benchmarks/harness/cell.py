@@ -24,6 +24,8 @@ _WARM_FROM = 5
 """Calls in a block. A block of fewer long calls would pay too much for a call that is not timed."""
 
 
+_DEVICE_CALLS, _FEWEST_DEVICE_CALLS, _DEVICE_S = 20, 3, 0.05
+"""Calls that the device's own clock is asked about, warm and cold: so many, but no more than this time holds."""
 LAP_S = 1e-4
 """Of a lap: long enough that reading the clock is nothing, short enough that most laps are disturbed by nobody."""
 
@@ -79,6 +81,10 @@ class Cell:
     per_call_s: float = 0.0
     peak_memory_bytes: int | None = None
     """Of a warm call, beyond inputs and output; None where it was not or cannot be measured."""
+    device_s: float | None = None
+    """That the device works for a call, warm, and cold: medians of some calls; None where it has no clock of its own."""
+    device_cold_s: float | None = None
+    device_clock: str = ""
     slowed: tuple[float, ExtraWork] | None = None
     """The share by which the last block was slowed down, and the work that does it."""
 
@@ -106,7 +112,7 @@ class Cell:
             output = prepared.call()
             framework.barrier(output)
             first_call_s = time.perf_counter() - start
-        judgement = _judge(implementation, framework, prepared, output, inputs, expected)
+        judgement = _judge(implementation, framework, device, prepared, output, inputs, expected)
         cell = cls(case, implementation, framework, device, prepared, first_call_s, judgement)
         if known is not None:
             cell.kernel, cell.per_call_s = known
@@ -121,7 +127,19 @@ class Cell:
             _bytes_of(inputs),
         )
         cell.per_call_s = cell.estimate()
+        cell._ask_the_device()
         return cell
+
+    def _ask_the_device(self) -> None:
+        times: Callable[..., tuple[str, list[float]] | None] | None = getattr(self.framework, "device_times", None)
+        if times is None or self.device == "cpu":
+            return
+        calls = min(_DEVICE_CALLS, max(_FEWEST_DEVICE_CALLS, round(_DEVICE_S / self.per_call_s)))
+        with self.implementation.context():
+            warm, cold = (times(self.prepared.call, calls, self.device, is_cold=is_cold) for is_cold in (False, True))
+        if warm is not None:
+            self.device_clock, self.device_s = warm[0], statistics.median(warm[1])
+            self.device_cold_s = None if cold is None else statistics.median(cold[1])
 
     def estimate(self) -> float:
         """Seconds per call from a few calls: only to size the blocks."""
@@ -177,7 +195,7 @@ class Cell:
 
     def _hold(self, prepared: Prepared, inputs: Inputs, expected: Mapping[str, Expected], when: str) -> None:
         output = execution.call(self.implementation, self.framework, prepared)
-        _judge(self.implementation, self.framework, prepared, output, inputs, expected, when)
+        _judge(self.implementation, self.framework, self.device, prepared, output, inputs, expected, when)
 
 
 def _bytes_of(inputs: Inputs) -> int:
@@ -190,6 +208,7 @@ def _bytes_of(inputs: Inputs) -> int:
 def _judge(
     implementation: Implementation,
     framework: Framework,
+    device: str,
     prepared: Prepared,
     output: Any,
     inputs: Inputs,
@@ -198,7 +217,7 @@ def _judge(
 ) -> Judgement:
     """Judge what a call returned; raise Incorrect with the reason."""
     found = execution.results(implementation, framework, prepared, output, inputs)
-    judgement = judge_all(found, inputs.dtype, expected, implementation.roundoffs(inputs.dtype))
+    judgement = judge_all(found, inputs.dtype, expected, implementation.claims(inputs.dtype, device))
     if not judgement.correct:
         raise Incorrect(when + judgement.reason)
     return judgement

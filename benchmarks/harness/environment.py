@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from benchmarks.harness.control_groups import cpu_quota
-from benchmarks.harness.steering import steering_variables
+from benchmarks.harness.steering import NVIDIA, steering_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,15 +44,21 @@ def machine() -> dict[str, Any]:
 
 
 def machine_slug(found: Mapping[str, Any] | None = None) -> str:
-    """A machine in a word that can name a folder: its processor, and the cores that it may use.
+    """A machine in a word that can name a folder: its processor, and the cores that it may use; its accelerator first.
 
     `found`: as environment.json has it; default this machine.
     """
     found = machine() if found is None else found
     words = re.sub(r"\(\w+\)|\bCPU\b", " ", str(found.get("cpu", "")))  # (R), (TM)
-    processor = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60] or "unknown"
+    processor = _word(words) or "unknown"
     cores = re.sub(r"[^0-9]", "", str(found.get("cores_allowed", ""))[:9]) or "unknown"
-    return f"{processor}-{cores}-cores"
+    devices = found.get("accelerators")
+    first = _word(str(devices[0])) if isinstance(devices, list) and devices else ""
+    return f"{first}-{processor}-{cores}-cores".lstrip("-")
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60]
 
 
 def machine_id(found: Mapping[str, Any] | None = None) -> str:
@@ -72,7 +78,7 @@ def machine_id(found: Mapping[str, Any] | None = None) -> str:
 def accelerators() -> list[str]:
     """The models of the NVIDIA devices that the kernel's driver tells of."""
     found = []
-    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+    for file in sorted(NVIDIA.glob("*/information")):
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError):

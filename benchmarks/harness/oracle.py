@@ -1,14 +1,22 @@
-"""The oracle's answer to a case, computed once by a worker of its own and shared with the others as a file."""
+"""The oracle's answer to a case, computed once by a worker of its own and shared with the others as a file.
+
+A large problem is answered in part: whole key/value heads, each exactly, the first, the last, and others drawn from the seed.
+The fresh inputs that a cell is held to after the clock have another seed, and so other heads.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from backends.accuracy import Expected, naive_error
-from backends.backward import expect_all
+from backends.backward import expect_all, wanted
+from backends.parts import drawn, parts_of
 from benchmarks import inputs as seeded
 from benchmarks import work
 
@@ -16,23 +24,68 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from backends.parts import Part
+    from backends.problem import Inputs, Shape
     from benchmarks.cases import Case
     from benchmarks.harness.protocol import Message
 
-_OUT, _SCALARS, _WORDS = "out", "scalars", "words"
+_OUT, _SCALARS, _WORDS, _PLACE = "out", "scalars", "words", "place"
+ANSWERED_SCORES = 1 << 28
+"""Pairs of query and key up to which all heads are answered: some ten seconds of one core."""
+_FEWEST_PARTS = 3
+_MOST_THREADS = 16
 
 
 def compute(case: Case, seed: int, file: Path, *, only_expected: bool) -> Message:
-    """Run the oracle, write its arrays to `file`, return what the parent needs: the work and the textbook's error."""
+    """Run the oracle, write its arrays to `file`, return what the parent needs: the work, the textbook's error, and how
+    many heads were answered.
+    """
     inputs = seeded.make(case, seed)
-    expected = expect_all(inputs, case.semantics)
+    parts = answered(inputs, seed)
+    shape = inputs.shape
+    # FlashAttention's rule is about outputs; and against float64 there is no textbook form to be better than.
+    is_ruled = not only_expected and case.dtype != "float64" and inputs.upstream is None
+    if len(parts) == shape.B * shape.K:
+        expected = expect_all(inputs, case.semantics)
+        naive = naive_error(inputs, case.semantics, expected["output"]) if is_ruled else 0.0
+    else:
+        expected, naive = _in_part(case, inputs, parts, is_ruled=is_ruled)
     save(expected, file)
     if only_expected:
         return {}
-    # FlashAttention's rule is about outputs; and against float64 there is no textbook form to be better than.
-    is_ruled = case.dtype != "float64" and inputs.upstream is None
-    naive = naive_error(inputs, case.semantics, expected["output"]) if is_ruled else 0.0
-    return {"naive_error": naive, **dataclasses.asdict(work.count(case, inputs))}
+    told = {"heads": len(parts), "of_heads": shape.B * shape.K}
+    return {"naive_error": naive, **told, **dataclasses.asdict(work.count(case, inputs))}
+
+
+def answered(inputs: Inputs, seed: int) -> list[Part]:
+    """The parts of a problem that are answered. All, where the gradient of a bias is wanted that several heads share."""
+    shape = inputs.shape
+    if "bias" in wanted(inputs):
+        return parts_of(shape)
+    return drawn(shape, heads_answered(shape), seed)
+
+
+def heads_answered(shape: Shape) -> int:
+    """How many key/value heads of all batch elements, at most."""
+    every = shape.B * shape.K
+    of_one = max(1, shape.T * shape.S * shape.N // shape.K)
+    return every if every * of_one <= ANSWERED_SCORES else min(every, max(_FEWEST_PARTS, ANSWERED_SCORES // of_one))
+
+
+def _in_part(case: Case, inputs: Inputs, parts: list[Part], *, is_ruled: bool) -> tuple[dict[str, Expected], float]:
+    """Each part by a thread of its own: NumPy lets go of Python's lock."""
+
+    def one(part: Part) -> tuple[dict[str, Expected], float]:
+        own = part.of(inputs)
+        expected = expect_all(own, case.semantics)
+        naive = naive_error(own, case.semantics, expected["output"]) if is_ruled else 0.0
+        return {part.named(name): part.place(name, told, inputs.shape) for name, told in expected.items()}, naive
+
+    threads = min(_MOST_THREADS, len(parts), os.cpu_count() or 1)
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
+        answers = list(pool.map(one, parts))
+    every = {name: told for expected, _ in answers for name, told in expected.items()}
+    return every, max(naive for _, naive in answers)
 
 
 def save(expected: Mapping[str, Expected], file: Path) -> None:
@@ -42,6 +95,8 @@ def save(expected: Mapping[str, Expected], file: Path) -> None:
         arrays[f"{name}/{_OUT}"] = known.out
         arrays[f"{name}/{_SCALARS}"] = np.array([known.score_product, known.score_score])
         arrays[f"{name}/{_WORDS}"] = np.array([known.what, known.axes])
+        place = [(*bounds, size) for bounds, size in zip(known.at, known.whole, strict=True)]
+        arrays[f"{name}/{_PLACE}"] = np.array(place)
         arrays |= {f"{name}/{unit}": array.astype(np.float32) for unit, array in known.coefficients.items()}
     part = file.with_suffix(".part")
     try:
@@ -67,4 +122,6 @@ def _expected(fields: dict[str, np.ndarray]) -> Expected:
     product, score = fields.pop(_SCALARS)
     what, axes = fields.pop(_WORDS)
     out = fields.pop(_OUT)
-    return Expected(out, fields, float(product), float(score), str(what), str(axes))
+    place = [tuple(map(int, row)) for row in fields.pop(_PLACE)]
+    at, whole = tuple((first, last) for first, last, _ in place), tuple(size for *_, size in place)
+    return Expected(out, fields, float(product), float(score), str(what), str(axes), at, whole)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Event = dict[str, Any]
+_OF_THE_FIRST = ("first_call_s", "peak_memory_bytes", "device_s", "device_cold_s", "device_clock")
 
 
 @dataclass(slots=True)
@@ -104,10 +105,9 @@ class State:
 
     def _on_prepared(self, event: Event) -> None:
         cell = self.cells[key(event)]
-        # The first process tells the cold first call, later ones find warm caches; and it alone weighs the memory.
-        first: dict[str, Any] = {
-            name: cell.facts[name] for name in ("first_call_s", "peak_memory_bytes") if name in cell.facts
-        }
+        # The first process tells the cold first call, later ones find warm caches; it alone weighs the memory, and asks
+        # the device for its time.
+        first: dict[str, Any] = {name: cell.facts[name] for name in _OF_THE_FIRST if name in cell.facts}
         cell.facts = {**event["facts"], **first}
 
     def _on_block(self, event: Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +16,15 @@ STEERING = (
 )  # fmt: skip
 """Prefixes of the variables that steer speed or numerics. Recorded, and part of what makes two runs comparable."""
 
-_IRRELEVANT = frozenset({"TF_CLI_CONFIG_FILE"})  # Terraform's, not TensorFlow's
+_IRRELEVANT = frozenset({
+    "TF_CLI_CONFIG_FILE",  # Terraform's, not TensorFlow's
+    "NVIDIA_REQUIRE_CUDA", "NVIDIA_PRODUCT_NAME",  # what a container image says of itself, in pages
+})  # fmt: skip
+
+NVIDIA = Path("/proc/driver/nvidia/gpus")
+"""There where the kernel's driver has found a device."""
+_OF_SHARED_DEVICES = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Set where nobody else has: JAX would take three quarters of a device's memory, which the workers of a run share."""
 
 KEPT = frozenset({
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "JAX_PLATFORMS",
@@ -62,7 +71,8 @@ def worker_environment(cleared: Iterable[str], variables: Iterable[tuple[str, st
     A safe path would hide the checkout that a worker starts in.
     """
     gone = {"PYTHONSAFEPATH", *cleared}
-    return {name: value for name, value in os.environ.items() if name not in gone} | dict(variables)
+    shared = _OF_SHARED_DEVICES if NVIDIA.exists() else {}
+    return shared | {name: value for name, value in os.environ.items() if name not in gone} | dict(variables)
 
 
 def worker_variables(neutral: bool, variables: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -128,6 +128,9 @@ class Server:
             "layout": chosen.layout,
             "jit": chosen.compile or "eager",
             "peak_memory_bytes": made.peak_memory_bytes,
+            "device_s": made.device_s,
+            "device_cold_s": made.device_cold_s,
+            "device_clock": made.device_clock,
             "max_abs_error": made.judgement.max_abs_error,
             "error_over_bound": made.judgement.error_over_bound,
         }

@@ -16,7 +16,7 @@ from benchmarks.reports.columns import Column, Columns, Row
 from benchmarks.reports.text import harmless, megabytes, seconds, shape_words, spread, three_digits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
 
@@ -53,9 +53,9 @@ def _of_machine(name: str, records: Sequence[Record], *, in_order: bool) -> tupl
 def _cases(records: Sequence[Record], *, in_order: bool) -> RenderableType:
     best = winners(records)
     longest = max((cell_len(record.implementation) for record in records), default=0)
-    columns = [
-        dataclasses.replace(c, least=min(c.width, longest)) if c.name == "implementation" else c for c in _COLUMNS
-    ]
+    on_devices = any(record.device_s is not None for record in records)
+    known = _ON_DEVICES if on_devices else _COLUMNS
+    columns = [dataclasses.replace(c, least=min(c.width, longest)) if c.name == "implementation" else c for c in known]
     blocks: list[RenderableType] = []
     for case, group in groupby(records, key=lambda r: r.case):
         cells = list(group)
@@ -63,7 +63,7 @@ def _cases(records: Sequence[Record], *, in_order: bool) -> RenderableType:
         if not in_order:
             timed.sort(key=lambda r: r.median_s or 0.0)
         blocks.append(_case_title(cells[0]))
-        blocks.append(_case_table(timed, best.get(case), columns))
+        blocks.append(_case_table(timed, best.get(case), columns, _device_cells if on_devices else _host_cells))
         blocks.extend(_untimed(cells))
         blocks.append(Text(""))
     return Group(*blocks)
@@ -72,6 +72,8 @@ def _cases(records: Sequence[Record], *, in_order: bool) -> RenderableType:
 def _case_title(record: Record) -> Text:
     title = Text(harmless(record.case), style="bold")
     title.append("  " + harmless(shape_words(_row(record))), style="dim")
+    if record.checked:
+        title.append(f"  (checked: {harmless(record.checked)})", style="dim")
     return title
 
 
@@ -91,9 +93,22 @@ _COLUMNS = (
     Column("err/bound", 9, rank=3),
     Column("memory", 8, rank=2),
 )
+_ON_DEVICES = (
+    *_COLUMNS[:5],
+    Column("device", 8, rank=6),
+    Column("cold L2", 8, rank=5),
+    Column("TFLOP/s", 7, rank=4),
+    *_COLUMNS[7:],
+)
+"""Of accelerators: for how long they worked, and what rate that is. First calls have to be looked up in summary.csv."""
 
 
-def _case_table(timed: Sequence[Record], winner: Record | None, columns: Sequence[Column]) -> Columns:
+def _case_table(
+    timed: Sequence[Record],
+    winner: Record | None,
+    columns: Sequence[Column],
+    middle: Callable[[Record], tuple[str, ...]],
+) -> Columns:
     rows = []
     for record in timed:
         median = record.median_s or 0.0
@@ -104,13 +119,21 @@ def _case_table(timed: Sequence[Record], winner: Record | None, columns: Sequenc
             seconds(median),
             spread(median, record.ci_low_s or median, record.ci_high_s or median),
             three_digits(median / fastest),
-            "" if record.gflops is None else three_digits(record.gflops),
-            seconds(record.first_call_s),
+            *middle(record),
             "" if record.error_over_bound is None else f"{record.error_over_bound:.2g}",
             megabytes(record.peak_memory_bytes),
         )
         rows.append(Row(cells, "bold green" if record is winner else ""))
     return Columns(columns, rows)
+
+
+def _host_cells(record: Record) -> tuple[str, str]:
+    return "" if record.gflops is None else three_digits(record.gflops), seconds(record.first_call_s)
+
+
+def _device_cells(record: Record) -> tuple[str, str, str]:
+    rate = "" if record.flops is None or not record.device_s else three_digits(record.flops / record.device_s / 1e12)
+    return seconds(record.device_s), seconds(record.device_cold_s), rate
 
 
 def _untimed(cells: Sequence[Record]) -> list[Text]:

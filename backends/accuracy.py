@@ -119,11 +119,11 @@ def expect(inputs: Inputs, semantics: Semantics) -> Expected:
     size = (shape.B, shape.T, shape.N, shape.V)
     out = np.zeros(size)
     per_product, per_score, mass, total = (np.zeros(size, np.float32) for _ in range(4))
-    worst_product = worst_score = 0.0
-    for block in reference.rows(inputs, semantics):
+    worst: list[tuple[float, float]] = []
+
+    def work(block: reference.Rows) -> None:
         from_product, from_score = score_errors(block, semantics, shape.H)
-        value = np.abs(np.where(np.isfinite(block.value), block.value, 0.0)).astype(np.float32)
-        probability = block.probability.astype(np.float32)
+        probability, value = block.probability.astype(np.float32), block.head.value_sizes
         out[block.at] = reference.weighted_sum(block)
         per_product[block.at] = through_softmax(probability, from_product) @ value
         per_score[block.at] = through_softmax(probability, from_score) @ value
@@ -131,18 +131,23 @@ def expect(inputs: Inputs, semantics: Semantics) -> Expected:
         total[block.at] = block.seen.astype(np.float32) @ value
         # Only scores that carry weight can spoil the first-order analysis.
         heavy = probability > 0
-        worst_product = max(worst_product, float(from_product.max(where=heavy, initial=0.0)))
-        worst_score = max(worst_score, float(from_score.max(where=heavy, initial=0.0)))
+        worst.append(
+            (float(from_product.max(where=heavy, initial=0.0)), float(from_score.max(where=heavy, initial=0.0)))
+        )
+
+    reference.each_rows(work, inputs, semantics)
     per_product += np.float32(np.sqrt(shape.S)) * mass
     coefficients = {"product": per_product, "score": per_score, "probability": mass, "smallest": total + np.float32(1)}
+    worst_product, worst_score = (max(column) for column in zip((0.0, 0.0), *worst, strict=True))
     return Expected(out, coefficients, worst_product, worst_score)
 
 
 def score_errors(block: reference.Rows, semantics: Semantics, H: int) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients of u_product and u_score in the error E of each score; 0 where not seen."""
-    query, key, capped, scores = (a.astype(np.float32) for a in (block.query, block.key, block.capped, block.scores))
     with np.errstate(invalid="ignore", over="ignore"):
-        size = np.abs(query) @ np.abs(key).T * np.float32(abs(block.scale) * np.sqrt(H))
+        query, capped, scores = (a.astype(np.float32) for a in (block.query, block.capped, block.scores))
+        size = np.abs(query) @ block.head.key_sizes.T
+        size *= np.float32(abs(block.scale) * np.sqrt(H))
         if semantics.softcap is not None:
             size *= 1 - np.square(capped / np.float32(semantics.softcap))
         below = scores.max(axis=-1, keepdims=True, initial=-np.inf) - scores
@@ -281,20 +286,23 @@ def naive_error(inputs: Inputs, semantics: Semantics, expected: Expected) -> flo
     def rounded(array: np.ndarray) -> np.ndarray:
         return round_to(array.astype(wide), inputs.dtype).astype(wide)
 
-    worst = 0.0
-    for block in reference.rows(inputs, semantics):
-        scores = rounded(block.query.astype(wide) @ block.key.astype(wide).T)
-        scores = rounded(scores * wide(block.scale))
-        if semantics.softcap is not None:
-            scores = rounded(wide(semantics.softcap) * np.tanh(scores / wide(semantics.softcap)))
-        if block.bias is not None:
-            scores = rounded(scores + block.bias.astype(wide))
-        scores = np.where(block.seen, scores, -np.inf)
-        highest = scores.max(axis=-1, keepdims=True, initial=-np.inf)
-        weights = np.exp(scores - np.where(highest == -np.inf, 0, highest))
-        total = weights.sum(axis=-1, keepdims=True)
-        probability = rounded(weights / np.where(total == 0, 1, total))
-        out = rounded(probability @ np.nan_to_num(block.value.astype(wide)))
+    worst = [0.0]
+
+    def work(block: reference.Rows) -> None:
         with np.errstate(invalid="ignore"):
-            worst = max(worst, float(np.abs(out - expected.out[block.at]).max(initial=0.0)))
-    return worst
+            scores = rounded(block.query.astype(wide) @ block.key.astype(wide).T)
+            scores = rounded(scores * wide(block.scale))
+            if semantics.softcap is not None:
+                scores = rounded(wide(semantics.softcap) * np.tanh(scores / wide(semantics.softcap)))
+            if block.bias is not None:
+                scores = rounded(scores + block.bias.astype(wide))
+            scores = np.where(block.seen, scores, -np.inf)
+            highest = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+            weights = np.exp(scores - np.where(highest == -np.inf, 0, highest))
+            total = weights.sum(axis=-1, keepdims=True)
+            probability = rounded(weights / np.where(total == 0, 1, total))
+            out = rounded(probability @ np.nan_to_num(block.value.astype(wide)))
+            worst.append(float(np.abs(out - expected.out[block.at]).max(initial=0.0)))
+
+    reference.each_rows(work, inputs, semantics)
+    return max(worst)

@@ -7,17 +7,37 @@ inputs are float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from backends.problem import Inputs, Semantics, Window
+from backends.numpy_threads import spread, threads
+from backends.problem import Inputs, Semantics, Shape, Window
 from backends.validation import validate
-from backends.visibility import as_four, visible
+from backends.visibility import as_four, visible_to
 
-_SCORES_AT_ONCE = 1 << 21
-"""Scores held at a time (16 MiB as float64), whatever the length: the oracle's memory stays flat."""
+_SCORES_AT_ONCE = 1 << 19
+"""Scores that a thread holds at a time (4 MiB as float64), whatever the length: the oracle's memory stays flat."""
+_SPREAD_FROM = 1 << 22
+"""Scores of a problem from which on threads share the work."""
+
+
+@dataclass(slots=True)
+class Head:
+    """Keys and values that a query head of a batch element reads, as each block of its rows needs them."""
+
+    key: np.ndarray
+    """float64 (S,H)."""
+    value: np.ndarray
+    """float64 (S,V)."""
+    key_sizes: np.ndarray
+    """float32 (S,H), without their signs."""
+    value_sizes: np.ndarray
+    """float32 (S,V), without their signs; 0 where not finite."""
+    is_finite: bool
+    """Whether all values are."""
 
 
 @dataclass(slots=True)
@@ -28,10 +48,7 @@ class Rows:
     """Index into (B,T,N,V): batch, rows, query head."""
     query: np.ndarray
     """(t,H)."""
-    key: np.ndarray
-    """(S,H) of the key/value head that this query head reads."""
-    value: np.ndarray
-    """(S,V)."""
+    head: Head
     scale: float
     capped: np.ndarray
     """(t,S) scores after scale and softcap, before bias and mask."""
@@ -46,33 +63,68 @@ class Rows:
     log_sum_exp: np.ndarray
     """(t,); -inf in a row that sees no key."""
 
+    @property
+    def key(self) -> np.ndarray:
+        """(S,H) of the key/value head that this query head reads."""
+        return self.head.key
+
+    @property
+    def value(self) -> np.ndarray:
+        """(S,V)."""
+        return self.head.value
+
 
 def rows(inputs: Inputs, semantics: Semantics) -> Iterator[Rows]:
-    """Walk the problem in blocks of query rows, in float64."""
+    """Walk the problem in blocks of query rows, in float64, one head after the other."""
+    for at in _places(inputs.shape):
+        yield _rows(inputs, semantics, at, _head(inputs, at[0], at[2]))
+
+
+def each_rows(work: Callable[[Rows], None], inputs: Inputs, semantics: Semantics) -> None:
+    """The same walk for work that writes to its own rows alone: large problems are shared by threads."""
     shape = inputs.shape
-    scale = shape.H**-0.5 if semantics.scale is None else float(semantics.scale)
+    is_large = shape.B * shape.N * shape.T * shape.S >= _SPREAD_FROM
+    head = lru_cache(maxsize=threads() + 1)(lambda b, n: _head(inputs, b, n))
+
+    def one(b: int, block: slice, n: int) -> None:
+        work(_rows(inputs, semantics, (b, block, n), head(b, n)))
+
+    spread(one, list(_places(shape)), threads() if is_large else 1)
+
+
+def _places(shape: Shape) -> Iterator[tuple[int, slice, int]]:
     step = max(1, _SCORES_AT_ONCE // max(1, shape.S))
-    for start in range(0, shape.T, step):
-        block = slice(start, min(start + step, shape.T))
-        seen_all = visible(inputs, semantics, block)
-        for b in range(shape.B):
-            for n in range(shape.N):
-                k = n // (shape.N // shape.K)
-                query = inputs.query[b, block, n].astype(np.float64)
-                key = inputs.key[b, :, k].astype(np.float64)
-                value = inputs.value[b, :, k].astype(np.float64)
-                seen = seen_all[b % seen_all.shape[0], n % seen_all.shape[1]]
-                with np.errstate(invalid="ignore", over="ignore"):
-                    capped = query @ key.T * scale
-                    if semantics.softcap is not None:
-                        capped = semantics.softcap * np.tanh(capped / semantics.softcap)
-                bias = _bias_rows(inputs, b, n, block)
-                scores = capped if bias is None else capped + bias
-                scores = np.where(seen, scores, -np.inf)
-                probability, log_sum_exp = _softmax(scores)
-                yield Rows(
-                    (b, block, n), query, key, value, scale, capped, bias, seen, scores, probability, log_sum_exp
-                )
+    for b in range(shape.B):
+        for n in range(shape.N):
+            for start in range(0, shape.T, step):
+                yield b, slice(start, min(start + step, shape.T)), n
+
+
+def _head(inputs: Inputs, b: int, n: int) -> Head:
+    shape = inputs.shape
+    k = n // (shape.N // shape.K)
+    key, value = inputs.key[b, :, k].astype(np.float64), inputs.value[b, :, k].astype(np.float64)
+    finite = np.isfinite(value)
+    sizes = np.abs(np.where(finite, value, 0.0)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return Head(key, value, np.abs(key.astype(np.float32)), sizes, bool(finite.all()))
+
+
+def _rows(inputs: Inputs, semantics: Semantics, at: tuple[int, slice, int], head: Head) -> Rows:
+    b, block, n = at
+    scale = inputs.shape.H**-0.5 if semantics.scale is None else float(semantics.scale)
+    query = inputs.query[b, block, n].astype(np.float64)
+    seen = visible_to(inputs, semantics, b, n, block)
+    with np.errstate(invalid="ignore", over="ignore"):
+        capped = query @ head.key.T
+        capped *= scale
+        if semantics.softcap is not None:
+            capped = semantics.softcap * np.tanh(capped / semantics.softcap)
+    bias = _bias_rows(inputs, b, n, block)
+    scores = capped if bias is None else capped + bias
+    scores = np.where(seen, scores, -np.inf)
+    probability, log_sum_exp = _softmax(scores)
+    return Rows(at, query, head, scale, capped, bias, seen, scores, probability, log_sum_exp)
 
 
 def _bias_rows(inputs: Inputs, b: int, n: int, block: slice) -> np.ndarray | None:
@@ -100,9 +152,9 @@ def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def weighted_sum(block: Rows) -> np.ndarray:
     """probability @ value, (t,V), in which a NaN or Inf in a value reaches only the queries that see it."""
-    finite = np.isfinite(block.value)
-    if finite.all():
+    if block.head.is_finite:
         return block.probability @ block.value
+    finite = np.isfinite(block.value)
     out = block.probability @ np.where(finite, block.value, 0.0)
     for s in np.flatnonzero(~finite.all(axis=-1)):
         wild = np.where(finite[s], 0.0, block.value[s])
@@ -116,9 +168,12 @@ def compute(inputs: Inputs, semantics: Semantics) -> tuple[np.ndarray, np.ndarra
     shape = inputs.shape
     out = np.zeros((shape.B, shape.T, shape.N, shape.V))
     log_sum_exp = np.full((shape.B, shape.T, shape.N), -np.inf)
-    for block in rows(inputs, semantics):
+
+    def work(block: Rows) -> None:
         out[block.at] = weighted_sum(block)
         log_sum_exp[block.at] = block.log_sum_exp
+
+    each_rows(work, inputs, semantics)
     return out, log_sum_exp
 
 

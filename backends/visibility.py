@@ -55,6 +55,22 @@ def visible(inputs: Inputs, semantics: Semantics, rows: slice = slice(None)) -> 
     return seen
 
 
+def visible_to(inputs: Inputs, semantics: Semantics, b: int, n: int, rows: slice) -> np.ndarray:
+    """Boolean (t,S): the same of one head of one batch element."""
+    shape = inputs.shape
+    lengths = None if inputs.kv_lengths is None else inputs.kv_lengths[b : b + 1]
+    first, last = (
+        bound[0, rows, None] for bound in intervals(shape.T, shape.S, semantics.causal, semantics.window, lengths)
+    )
+    keys = np.arange(shape.S)
+    seen: np.ndarray = (keys >= first) & (keys < last)
+    if inputs.mask is not None:
+        mask = as_four(inputs.mask)
+        own = mask[b % mask.shape[0], n % mask.shape[1]]
+        seen = seen & (own if own.shape[0] == 1 else own[rows])
+    return seen
+
+
 def any_row_is_blind(inputs: Inputs, semantics: Semantics) -> bool:
     """Whether some query row sees no key: nothing is visible to it, or its bias is -inf wherever it could look."""
     if inputs.bias is None or not np.isneginf(inputs.bias).any():

@@ -6,13 +6,11 @@ The fresh inputs that a cell is held to after the clock have another seed, and s
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from backends.accuracy import Expected, naive_error
 from backends.backward import expect_all, wanted
@@ -33,7 +31,18 @@ _OUT, _SCALARS, _WORDS, _PLACE = "out", "scalars", "words", "place"
 ANSWERED_SCORES = 1 << 28
 """Pairs of query and key up to which all heads are answered: some ten seconds of one core."""
 _FEWEST_PARTS = 3
-_MOST_THREADS = 16
+_KEPT_BYTES = 1 << 30
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc not to give freed arrays back to the kernel: the oracle takes and frees megabytes for each block of rows, and
+    fresh pages cost it half of its time. For its own worker; elsewhere nothing of the kind is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        m_trim_threshold, m_mmap_threshold = -1, -3
+        mallopt(m_trim_threshold, _KEPT_BYTES)
+        mallopt(m_mmap_threshold, _KEPT_BYTES)
 
 
 def compute(case: Case, seed: int, file: Path, *, only_expected: bool) -> Message:
@@ -73,19 +82,15 @@ def heads_answered(shape: Shape) -> int:
 
 
 def _in_part(case: Case, inputs: Inputs, parts: list[Part], *, is_ruled: bool) -> tuple[dict[str, Expected], float]:
-    """Each part by a thread of its own: NumPy lets go of Python's lock."""
-
-    def one(part: Part) -> tuple[dict[str, Expected], float]:
+    every: dict[str, Expected] = {}
+    worst = 0.0
+    for part in parts:
         own = part.of(inputs)
         expected = expect_all(own, case.semantics)
-        naive = naive_error(own, case.semantics, expected["output"]) if is_ruled else 0.0
-        return {part.named(name): part.place(name, told, inputs.shape) for name, told in expected.items()}, naive
-
-    threads = min(_MOST_THREADS, len(parts), os.cpu_count() or 1)
-    with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
-        answers = list(pool.map(one, parts))
-    every = {name: told for expected, _ in answers for name, told in expected.items()}
-    return every, max(naive for _, naive in answers)
+        if is_ruled:
+            worst = max(worst, naive_error(own, case.semantics, expected["output"]))
+        every |= {part.named(name): part.place(name, told, inputs.shape) for name, told in expected.items()}
+    return every, worst
 
 
 def save(expected: Mapping[str, Expected], file: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +37,8 @@ _JUDGED_BYTES = 56
 _EXPECTED_BYTES, _COLLECTED_BYTES = 28, 56
 """For each number of the oracle's answer: float64 and up to five float32 coefficients; the same in float64 while they are
 summed up, and what is written."""
-_TILE, _TILES = 1 << 21, 24
-"""Scores of the oracle at a time, and how many arrays of that size, in float64, it has at once."""
+_TILE, _TILES = 1 << 19, 24
+"""Scores that a thread of the oracle has at a time, and how many arrays of that size, in float64, at once."""
 
 
 _OWN_TILE, _KEYS_AT_ONCE = 1 << 20, 256
@@ -109,10 +110,9 @@ def oracle_bytes(case: Case) -> int:
     """What the oracle's worker needs: the inputs and their making, its answer, and some rows at a time."""
     inputs = hollow(case)
     largest = max(array.size for array in _arrays(inputs))
-    tile = min(case.shape.T * case.shape.S, max(_TILE, case.shape.S))
-    seen = tile * (1 if inputs.mask is None else math.prod(inputs.mask.shape[:2]))
+    tile = min(case.shape.T * case.shape.S, max(_TILE, case.shape.S)) * (os.cpu_count() or 1)
     making = 3 * 8 * largest  # from float64 random numbers, rounded
-    return _bytes(inputs) + max(making, _COLLECTED_BYTES * _judged(case, inputs) + 8 * _TILES * tile + 2 * seen)
+    return _bytes(inputs) + max(making, _COLLECTED_BYTES * _judged(case, inputs) + 8 * _TILES * tile)
 
 
 def cell_bytes(case: Case, implementation: Implementation, device: str) -> int:

@@ -283,6 +283,8 @@ def main() -> None:
     die_with_parent()
     die_first()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if arguments.framework is None:
+        oracle.keep_freed_memory()
     serve(Connection(arguments.fd), Server(arguments.framework, arguments.plugin))
 
 

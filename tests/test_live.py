@@ -523,6 +523,19 @@ def test_an_exchange_is_abba_or_baab(alternate, tmp_path):
         assert state.pairs[pair].facts["A"]["per_call_s"] == 0.001, "what was found side by side is too long"
 
 
+def test_each_side_starts_and_prepares_first_in_every_other_epoch(alternate, tmp_path):
+    """Who is first finds other caches and gets other pages; else that would be called a difference of the sides."""
+    plan = planned(1, implementations=("numpy/fast",), budget_s=0.4, epochs=4)
+    workers = Workers(tmp_path, PER_CALL_S)
+    launched = []
+    launch = workers.launch
+    workers.launch = lambda names: (launched.append(list(names)), launch(names))
+    alternate(plan, workers, epochs=4)
+    assert launched == [["A-numpy", "B-numpy"], ["B-numpy", "A-numpy"]] * 2
+    prepared = [name[0] for name, op, _, _ in workers.asked if op == "prepare"]
+    assert prepared == ["A", "B", "B", "A"] * 2
+
+
 def test_long_calls_take_fewer_turns(alternate, tmp_path):
     """Cells get as many exchanges as their share of the budget holds, spread over the rounds; at least one of A and B."""
     plan = planned(1, implementations=tuple(PER_CALL_S), budget_s=0.8, epochs=2, block_s=0.02)

@@ -53,6 +53,7 @@ def test_the_parts_make_up_the_whole(semantics, pass_):
 
 def _answered(monkeypatch, tmp_path, most=1, seed=0, **more):
     monkeypatch.setattr(oracle, "ANSWERED_SCORES", most)
+    monkeypatch.setattr(oracle, "ANSWERED_BACKWARD", most)
     problem = case("large", "x", **{**SHAPE, "B": 3, **more})
     told = oracle.compute(problem, seed, tmp_path / "a.npz", only_expected=False)
     return problem, told, oracle.read(tmp_path / "a.npz")
@@ -112,12 +113,20 @@ def test_the_first_and_the_last_are_always_drawn_and_the_others_by_the_seed():
     assert drawn(one, 3, 0) == [Part(0, 0)]
 
 
-def test_only_large_problems_are_answered_in_part():
-    small = Shape(B=1, T=4096, S=4096, N=16, K=16, H=64, V=64)
-    assert oracle.heads_answered(small) == 16
-    assert oracle.heads_answered(dataclasses.replace(small, N=32, K=32)) == 16
-    assert oracle.heads_answered(dataclasses.replace(small, T=16384, S=16384)) == 3
-    assert oracle.heads_answered(dataclasses.replace(small, T=65536, S=65536, N=1, K=1)) == 1
+@pytest.mark.parametrize(
+    ("changes", "forward", "backward"),
+    [
+        ({}, 16, 4),
+        ({"N": 32, "K": 32}, 16, 4),
+        ({"T": 1024, "S": 1024, "N": 64, "K": 64}, 64, 64),
+        ({"T": 16384, "S": 16384}, 3, 3),
+        ({"T": 65536, "S": 65536, "N": 1, "K": 1}, 1, 1),
+    ],
+)
+def test_only_large_problems_are_answered_in_part(changes, forward, backward):
+    shape = dataclasses.replace(Shape(B=1, T=4096, S=4096, N=16, K=16, H=64, V=64), **changes)
+    assert oracle.heads_answered(shape, backward=False) == forward
+    assert oracle.heads_answered(shape, backward=True) == backward
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from benchmarks.harness import process
 from benchmarks.harness.process import Worker, WorkerFailed, WorkerSpec
 from benchmarks.harness.protocol import Garbled, receive
 from benchmarks.harness.session import Session, usual_workers
@@ -69,6 +71,7 @@ def test_no_worker_outlives_its_parent(tmp_path, frozen):
     """SIGKILL of the parent takes the workers along, frozen ones too."""
     code = f"""
 import pathlib, time
+from benchmarks.harness import process
 from benchmarks.harness.process import Worker, WorkerSpec
 worker = Worker(WorkerSpec(name="numpy", framework="numpy"), pathlib.Path({str(tmp_path / "log")!r}))
 worker.ask("hello", 60)
@@ -130,3 +133,23 @@ def test_a_worker_runs_the_checkout_it_starts_in(tmp_path, monkeypatch):
     made = Worker(WorkerSpec(name="other", root=tmp_path), tmp_path / "log")
     with pytest.raises(WorkerFailed, match="the checkout"):
         made.ask("hello", 60)
+
+
+def test_all_command_lines_are_equally_long(tmp_path, monkeypatch):
+    """Their length moves the stack; a descriptor of one digit on side A and of two on side B made a difference of sides."""
+    told = []
+
+    def refuse(command, **_):
+        told.append(command)
+        raise OSError
+
+    monkeypatch.setattr(process.subprocess, "Popen", refuse)
+    with contextlib.ExitStack() as held:
+        for more in (0, 120):
+            for _ in range(more):
+                held.enter_context((tmp_path / "log").open("ab"))
+            with pytest.raises(WorkerFailed):
+                Worker(WorkerSpec(name="a", framework="numpy"), tmp_path / "log")
+    descriptors = [command[command.index("--fd") + 1] for command in told]
+    assert len({len(word) for word in descriptors}) == 1
+    assert len({len(str(int(word))) for word in descriptors}) > 1

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from benchmarks.harness.protocol import Message
 
 _OUT, _SCALARS, _WORDS, _PLACE = "out", "scalars", "words", "place"
-ANSWERED_SCORES = 1 << 28
-"""Pairs of query and key up to which all heads are answered: some ten seconds of one core."""
+ANSWERED_SCORES, ANSWERED_BACKWARD = 1 << 28, 1 << 26
+"""Pairs of query and key up to which all heads are answered, forward, and forward and backward: some ten seconds of one core,
+and what a gradient takes longer.
+"""
 _FEWEST_PARTS = 3
 _KEPT_BYTES = 1 << 30
 
@@ -71,14 +73,14 @@ def answered(inputs: Inputs, seed: int) -> list[Part]:
     shape = inputs.shape
     if "bias" in wanted(inputs):
         return parts_of(shape)
-    return drawn(shape, heads_answered(shape), seed)
+    return drawn(shape, heads_answered(shape, backward=inputs.upstream is not None), seed)
 
 
-def heads_answered(shape: Shape) -> int:
+def heads_answered(shape: Shape, *, backward: bool) -> int:
     """How many key/value heads of all batch elements, at most."""
-    every = shape.B * shape.K
+    every, most = shape.B * shape.K, ANSWERED_BACKWARD if backward else ANSWERED_SCORES
     of_one = max(1, shape.T * shape.S * shape.N // shape.K)
-    return every if every * of_one <= ANSWERED_SCORES else min(every, max(_FEWEST_PARTS, ANSWERED_SCORES // of_one))
+    return every if every * of_one <= most else min(every, max(_FEWEST_PARTS, most // of_one))
 
 
 def _in_part(case: Case, inputs: Inputs, parts: list[Part], *, is_ruled: bool) -> tuple[dict[str, Expected], float]:

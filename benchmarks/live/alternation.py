@@ -26,6 +26,13 @@ _ORACLE_LIMIT_S = 600.0
 _GONE = "its worker did not come back"
 
 
+def _in_turn(epoch: int) -> tuple[str, ...]:
+    """The sides in the order in which they start and prepare: who is first finds other caches and gets other pages, so each is
+    first in every other epoch.
+    """
+    return SIDES if epoch % 2 == 0 else SIDES[::-1]
+
+
 class Alternation:
     """Measures epochs of a plan in a session; whatever happens becomes an event."""
 
@@ -41,7 +48,7 @@ class Alternation:
 
     def epoch(self, number: int, pairs: Sequence[Pair]) -> None:
         """Measure the cells once more, in fresh processes on both sides."""
-        self._session.launch({pair.worker(side): None for side in SIDES for pair in pairs}.keys())
+        self._session.launch({pair.worker(side): None for side in _in_turn(number) for pair in pairs}.keys())
         cases = [case for case in self._plan.cases if any(pair.case == case.name for pair in pairs)]
         cases = [case for case in cases if self._ask_oracle(case, pairs)]
         pairs = self._welcome(number, pairs)
@@ -85,7 +92,7 @@ class Alternation:
                 raise UsageError(f"side {name[0]} ({side.label}): {greeting.reason}")
 
     def _group(self, number: int, pairs: Sequence[Pair]) -> None:
-        self._ready = {pair.worker(side): {} for side in SIDES for pair in pairs}
+        self._ready = {pair.worker(side): {} for side in _in_turn(number) for pair in pairs}
         self._prepare(pairs)
         if self._plan.cpus:
             self._session.bind(self._plan.cpus)

@@ -95,10 +95,11 @@ _COLUMNS = (
 )
 _ON_DEVICES = (
     *_COLUMNS[:5],
-    Column("device", 8, rank=6),
-    Column("cold L2", 8, rank=5),
-    Column("TFLOP/s", 7, rank=4),
-    *_COLUMNS[7:],
+    Column("device", 8),
+    Column("cold L2", 8, rank=2),
+    Column("TFLOP/s", 7, rank=3),
+    Column("err/bound", 9, rank=5),
+    Column("memory", 8, rank=4),
 )
 """Of accelerators: for how long they worked, and what rate that is. First calls have to be looked up in summary.csv."""
 

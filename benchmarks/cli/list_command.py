@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WHAT = ("frameworks", "implementations", "devices", "suites", "cases")
 Rows = list[dict[str, Any]]
+_WHOLE = ("framework", "implementation", "suite", "case", "device", "devices", "dtypes", "status")
+_SHORT = {"float64": "f64", "float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 def list_everything(what: str, suite: str | None, format: Format) -> None:
@@ -49,12 +51,24 @@ def list_everything(what: str, suite: str | None, format: Format) -> None:
     for name, rows in found.items():
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title=None)
         out.print(name, style="bold")
-        for column in rows[0] if rows else ():
-            table.add_column(column, overflow="fold")
-        for row in rows:
+        briefly = [_brief(row) for row in rows]
+        for column in briefly[0] if briefly else ():
+            # Prose wraps between words; what is to be copied stays in one piece.
+            table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
+        for row in briefly:
             table.add_row(*(harmless(str(value)) for value in row.values()))
         out.print(table)
         out.print("")
+
+
+def _brief(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as the table shows it: dtypes by their short names, deviations behind what it does."""
+    if "dtypes" not in row:
+        return row
+    deviates = f" Deviates in {row['deviates in']}." if row["deviates in"] else ""
+    dtypes = " ".join(_SHORT[dtype] for dtype in row["dtypes"].split())
+    summary = row["what it does"].rstrip(".") + "."
+    return {**{k: row[k] for k in ("implementation", "devices")}, "dtypes": dtypes, "what it does": summary + deviates}
 
 
 def _greet() -> dict[str, Any]:

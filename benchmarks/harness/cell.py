@@ -20,10 +20,6 @@ from benchmarks.harness.slowdown import ExtraWork
 from benchmarks.work import ITEMSIZE
 
 _ESTIMATE_S = 0.01
-_WARM_FROM = 5
-"""Calls in a block. A block of fewer long calls would pay too much for a call that is not timed."""
-
-
 _DEVICE_CALLS, _FEWEST_DEVICE_CALLS, _DEVICE_S = 20, 3, 0.05
 """Calls that the device's own clock is asked about, warm and cold: so many, but no more than this time holds."""
 LAP_S = 1e-4
@@ -151,15 +147,15 @@ class Cell:
         return best
 
     def block(self, calls: int, slowdown: float = 0.0, canary: Canary | None = None) -> tuple[float, float]:
-        """Seconds of one timed block, and seconds per call of its middle lap. Short calls get one untimed call first: the
-        caches were a neighbour's a moment ago.
+        """Seconds of one timed block, and seconds per call of its middle lap. One untimed call comes first: the caches were a
+        neighbour's a moment ago; and on virtual machines, memory that was freed two seconds ago is the host's again: to take
+        it back made numpy/naive three times slower (T=S=2048, 2 ms per MB).
 
         `slowdown` adds work that takes this share of a call's time: `audit` does that, to see whether it is found.
         """
         with self.implementation.context():
             extra = self._extra(slowdown) if slowdown else None
-            if calls >= _WARM_FROM:
-                time_calls(self.prepared.call, self.framework.barrier, 1)
+            time_calls(self.prepared.call, self.framework.barrier, 1)
             if canary is not None:
                 canary.before()
             return time_laps(self.prepared.call, self.framework.barrier, self._laps(calls), extra)

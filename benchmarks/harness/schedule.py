@@ -224,10 +224,11 @@ class Scheduler:
                 if cell not in self._ready or block in there[cell]:
                     continue
                 per_call = self._ready[cell]
-                # Long calls need fewer turns; they are spread evenly over the rounds.
-                turns = min(rounds, max(_FEWEST_TURNS, round(_LONGEST_S / per_call)))
+                calls = max(1, round(self._plan.block_s / per_call))
+                # Long calls need fewer turns, each with a call that is not timed; they are spread evenly over the rounds.
+                turns = min(rounds, max(_FEWEST_TURNS, round(_LONGEST_S / (per_call * (1 + 1 / calls)))))
                 if (block + 1) * turns // rounds != block * turns // rounds:
-                    self._block(cell, process, block, max(1, round(self._plan.block_s / per_call)))
+                    self._block(cell, process, block, calls)
 
     def _block(self, cell: CellKey, process: int, block: int, calls: int) -> None:
         slowed = {"slowdown": self._plan.slowdown} if self._plan.slowdown else {}

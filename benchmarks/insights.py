@@ -105,7 +105,7 @@ def _matmul(rates: Mapping[str, Mapping[str, float]]) -> list[tuple[float, str]]
         if ratio >= _TELL_MATMUL:
             told = (
                 f"{slow}'s {dtype} matmul runs at {by_framework[slow]:.0f} GFLOP/s, "
-                f"{fast}'s at {by_framework[fast]:.0f} on the same cores."
+                f"{fast}'s at {by_framework[fast]:.0f} on the same machine."
             )
             # Half-precision matmul is known to be slow on processors without it; float32 is what people do not expect.
             found.append((ratio * (3 if dtype == "float32" else 0.1), told))

@@ -44,7 +44,7 @@ def test_a_slow_matmul_is_told():
     """Frameworks whose float32 matmul is far behind are named, with both rates."""
     state = State(matmul_gflops={"float32": {"torch": 200.0, "jax": 405.0}})
     assert three_lines(ROWS, state)[2] == (
-        "Surprising: torch's float32 matmul runs at 200 GFLOP/s, jax's at 405 on the same cores."
+        "Surprising: torch's float32 matmul runs at 200 GFLOP/s, jax's at 405 on the same machine."
     )
 
 

@@ -110,7 +110,7 @@ def test_default_page_has_every_section(default_page, section):
 def test_first_sentences_say_what_was_measured(default_page):
     """How many implementations, cases and cells, and what is fastest, stand before everything else."""
     start = default_page[: default_page.index("<nav")]
-    for words in ("16 implementations", "10 cases", "155 of 160 cells timed", "Fastest overall: ", "AMD EPYC, 2 cores"):
+    for words in ("19 implementations", "10 cases", "183 of 190 cells timed", "Fastest overall: ", "AMD EPYC, 2 cores"):
         assert words in start
 
 
@@ -224,7 +224,7 @@ def test_answers_of_other_versions_are_left_out(tmp_path):
     (run,) = read_runs([BASELINE])
     file = ROOT / "results" / "conformance.csv"
     same = read_answers(file, [run])
-    assert {framework for framework, _ in same.versions} == {"numpy", "tf_keras", "jax", "torch"}
+    assert {framework for framework, _ in same.versions} == {"numpy", "tf_keras", "jax", "torch", "onnxruntime"}
     other = tmp_path / "conformance.csv"
     other.write_text(file.read_text().replace("torch 2.13.0+cpu", "torch 1.0"))
     left = read_answers(other, [run])
@@ -346,3 +346,14 @@ def test_report_as_markdown(ladder):
     assert "## What wins where" in result.stdout
     assert "★1.00" in result.stdout
     assert "| self\\-128 |" in result.stdout
+
+
+def test_a_page_of_an_accelerator_names_it_and_shows_its_time(default_page, tmp_path):
+    """And a page of a CPU has neither: no column of which nothing is known."""
+    html = page_of(
+        [BASELINE.parents[1] / "nvidia-h200-intel-xeon-processor-16-cores" / "flash"], None, tmp_path / "x.html"
+    )
+    assert "suite flash on NVIDIA H200<" in html
+    assert all(words in html for words in ("cold L2", "4 of 32 heads"))
+    assert "device_s" in data_of(html)["datasets"]["cells"]["columns"]
+    assert "cold L2" not in default_page

@@ -94,19 +94,13 @@ def test_a_problem_and_its_row_are_inverse():
 
 def test_the_run_is_printed_as_it_was(capsys):
     """Table, limits and the three lines of the stored baseline, and where it comes from."""
-    out = shown(BASELINE, capsys)
+    out, cells = shown(BASELINE, capsys), len(read_stored(BASELINE).records)
     assert out.splitlines()[0].startswith("tiny-self  B2 T64")
-    for words in (
-        "limits, measured",
-        "worth compiling",
-        "Fastest overall: jax/naive-jit",
-        "32 cells of 2026",
-        "AMD EPYC",
-    ):
+    for words in ("limits, measured", "worth compiling", "Fastest overall: ", f"{cells} cells of 2026", "AMD EPYC"):
         assert words in out
     some = shown(BASELINE, capsys, frameworks=["numpy"], cases=["tiny-self"], sort="error")
     assert "jax/" not in some.partition("limits, measured")[0]
-    assert "2 of 32 cells" in some
+    assert f"2 of {cells} cells" in some
 
 
 def test_other_formats_hold_the_same_cells(capsys):
@@ -115,7 +109,7 @@ def test_other_formats_hold_the_same_cells(capsys):
     rows = json.loads(shown(BASELINE, capsys, Format.JSON, **numpy))
     assert [row["implementation"] for row in rows] == ["numpy/naive", "numpy/blocked"] * 2
     assert from_csv(shown(BASELINE, capsys, Format.CSV), "printed") == read_stored(BASELINE).records
-    assert ET.fromstring(shown(BASELINE, capsys, Format.JUNIT)).attrib["tests"] == "32"
+    assert ET.fromstring(shown(BASELINE, capsys, Format.JUNIT)).attrib["tests"] == str(len(read_stored(BASELINE).records))
 
 
 def test_what_a_file_says_stays_text(tmp_path, capsys):

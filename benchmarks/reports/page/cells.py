@@ -29,8 +29,11 @@ SIGNS = {"refused": "refused", "wrong": "✗ wrong", "failed": "! failed", "not 
 _COPIED = (
     "case", "framework", "implementation", "device", "dtype", "pass_", "S", "status", "reason", "median_s", "first_call_s",
     "gflops", "gb_per_s", "peak_fraction", "peak_memory_bytes", "error_over_bound", "error_over_naive", "max_abs_error",
-    "speedup", "blocks", "processes",
+    "speedup", "blocks", "processes", "device_s", "device_cold_s", "checked",
 )  # fmt: skip
+
+_RARE = ("device_s", "device_cold_s", "checked")
+"""Of accelerators, and of large problems."""
 
 RUN = Column("run", "run")
 CASE = Column("case", "case")
@@ -45,6 +48,9 @@ ERROR = Column(
 NAIVE_ERROR = Column(
     "error_over_naive", "error / naive", Kind.NUMBER, "Over the error of the textbook form in that dtype"
 )
+DEVICE = Column("device_s", "device", Kind.SECONDS, "That the accelerator works for a call, with a warm cache")
+COLD = Column("device_cold_s", "cold L2", Kind.SECONDS, "The same with an empty second-level cache")
+CHECKED = Column("checked", "checked", help="What was held to the oracle, where it was not everything")
 MEMORY = Column("peak_memory_bytes", "memory", Kind.BYTES, "Peak of a warm call beyond inputs and output")
 GFLOPS = Column("gflops", "GFLOP/s", Kind.NUMBER, "Counting visible pairs only")
 LIMIT = Column("peak_fraction", "of the limit", Kind.SHARE, "GFLOP/s over what this machine's roofline allows the case")
@@ -55,8 +61,11 @@ SHAPE = Column("shape", "shape")
 
 
 def columns_of(runs: Sequence[StoredRun], *columns: Column) -> tuple[Column, ...]:
-    """Those columns, after the run's name where there are several."""
-    return ((RUN,) if len(runs) > 1 else ()) + columns
+    """Those columns, after the run's name where there are several; those of which no run knows anything are left out."""
+    asked = ((RUN,) if len(runs) > 1 else ()) + columns
+    return tuple(
+        c for c in asked if c.field not in _RARE or any(getattr(r, c.field) for run in runs for r in run.records)
+    )
 
 
 def cells_dataset(runs: Sequence[StoredRun]) -> Dataset:

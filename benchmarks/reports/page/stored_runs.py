@@ -14,7 +14,7 @@ from benchmarks.harness.state import State
 from benchmarks.reports.text import three_digits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.comparison.side import Side
@@ -60,7 +60,7 @@ def stored_run(side: Side, label: str) -> StoredRun:
         label=label,
         side=side,
         state=state_of(side.environment),
-        machine=machine_words(side.environment),
+        machine=machine_words(side.environment, {record.device for record in side.records.values()}),
         records=tuple(side.records.values()),
     )
 
@@ -114,10 +114,11 @@ def _is_handicap(told: object) -> bool:
     return all(number is not None and number > 0 for number in numbers)
 
 
-def machine_words(environment: Mapping[str, Any]) -> str:
-    """As in: AMD EPYC, 2 cores, 25.3 GB, Linux. Empty where nothing is known."""
+def machine_words(environment: Mapping[str, Any], devices: Collection[str] = ()) -> str:
+    """As in: AMD EPYC, 2 cores, 25.3 GB, Linux; accelerators first, where cells ran on them. Empty where nothing is known."""
     machine = environment.get("machine", {})
-    words = [str(machine["cpu"])] if machine.get("cpu") else []
+    words = list(map(str, _list(machine.get("accelerators")))) if set(devices) - {"cpu"} else []
+    words += [str(machine["cpu"])] if machine.get("cpu") else []
     cores = finite(machine.get("cores_allowed"))
     if cores:
         words.append(f"{cores:.0f} core{'' if cores == 1 else 's'}")

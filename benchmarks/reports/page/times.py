@@ -26,8 +26,8 @@ _TOP_RATIO = 30.0
 def heat_map(runs: Sequence[StoredRun], cells: Dataset) -> Section:
     """What wins where."""
     columns = c.columns_of(
-        runs, c.CASE, c.IMPLEMENTATION, c.MEDIAN, c.RATIO, c.INTERVAL, c.ERROR, c.MEMORY, c.FIRST, c.GFLOPS, c.LIMIT, c.STATUS,
-        c.REASON, c.SHAPE,
+        runs, c.CASE, c.IMPLEMENTATION, c.MEDIAN, c.RATIO, c.DEVICE, c.COLD, c.INTERVAL, c.ERROR, c.MEMORY, c.FIRST, c.GFLOPS,
+        c.LIMIT, c.STATUS, c.REASON, c.SHAPE,
     )  # fmt: skip
     legend = [("sign-best", "★ fastest right implementation of the case")]
     words = {

@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import UnreadableResults, UsageError
-from benchmarks.files import sync_folder
+from benchmarks.files import OWN, sync_folder
 from benchmarks.foreign import decoded, opened, parse_json
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.jsonl"
 LOCK = "lock"
-_OWN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-"""A folder that a stranger has packed may hold links to other files, which are not ours to cut, and pipes."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
@@ -38,7 +36,7 @@ class Journal:
         self.file = folder / JOURNAL
         self._lock = _lock(folder)
         try:
-            self._handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _OWN, 0o666)
+            self._handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | OWN, 0o666)
             sync_folder(folder)
         except BaseException:
             _unlock(folder, self._lock)
@@ -113,7 +111,7 @@ def _lock(folder: Path) -> int:
     """
     file = folder / LOCK
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | _OWN, 0o666)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | OWN, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.conditions import CONDITIONS, conditions, difference
 from benchmarks.errors import UnreadableResults, UsageError
+from benchmarks.files import own_folder
 from benchmarks.harness.environment import fingerprint, machine_id
 from benchmarks.harness.interrupts import Patience
 from benchmarks.harness.schedule import Scheduler
@@ -52,7 +53,7 @@ def measure(
         plugins[framework] += (path,)
     logs = folder.path / "logs"
     try:
-        logs.mkdir(exist_ok=True)
+        own_folder(logs)
     except OSError as error:
         raise UsageError(f"cannot write to {logs}: {error.strerror or error}") from None
     variables = worker_variables(plan.neutral, plan.variables)
@@ -147,7 +148,7 @@ def remove_if_empty(path: Path) -> None:
             (path / name).unlink()
     logs = path / "logs"
     with contextlib.suppress(OSError):
-        for log in logs.iterdir():
+        for log in () if logs.is_symlink() else logs.iterdir():
             log.unlink()
         logs.rmdir()
     with contextlib.suppress(OSError):

@@ -151,7 +151,7 @@ class RunFolder:
 
     def _write(self, name: str, text: str) -> None:
         try:
-            write_atomically(self.path / name, text)
+            write_atomically(self.path / name, text, is_own=True)
         except OSError as error:
             raise UsageError(f"cannot write {self.path / name}: {error.strerror or error}") from None
 

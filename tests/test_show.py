@@ -109,7 +109,9 @@ def test_other_formats_hold_the_same_cells(capsys):
     rows = json.loads(shown(BASELINE, capsys, Format.JSON, **numpy))
     assert [row["implementation"] for row in rows] == ["numpy/naive", "numpy/blocked"] * 2
     assert from_csv(shown(BASELINE, capsys, Format.CSV), "printed") == read_stored(BASELINE).records
-    assert ET.fromstring(shown(BASELINE, capsys, Format.JUNIT)).attrib["tests"] == str(len(read_stored(BASELINE).records))
+    assert ET.fromstring(shown(BASELINE, capsys, Format.JUNIT)).attrib["tests"] == str(
+        len(read_stored(BASELINE).records)
+    )
 
 
 def test_what_a_file_says_stays_text(tmp_path, capsys):

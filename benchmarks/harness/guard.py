@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from benchmarks.files import append_to_own
 from benchmarks.harness.room import free_bytes, usable_bytes
 
 LOOK_S = 0.1
@@ -50,8 +50,8 @@ class Guard:
         """Its last words are at the end; what is long gone is not worth a disk."""
         with contextlib.suppress(OSError):
             if self.log.stat().st_size > LOG_BYTES:
-                os.truncate(self.log, 0)
-                with self.log.open("ab") as log:
+                with append_to_own(self.log) as log:
+                    log.truncate(0)
                     log.write(f"[so far {LOG_BYTES >> 20} MiB of output, not kept]\n".encode())
 
 

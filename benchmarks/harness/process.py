@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from benchmarks.files import append_to_own
 from benchmarks.harness import protocol
 from benchmarks.harness.answers import check
 from benchmarks.harness.guard import LOOK_S, Guard, oom_kills
@@ -82,7 +83,7 @@ class Worker:
         for plugin in spec.plugins:
             command += ["--plugin", plugin]
         try:
-            with log.open("ab") as output, bound_to(spec.cpus):
+            with append_to_own(log) as output, bound_to(spec.cpus):
                 self._process = subprocess.Popen(
                     command,
                     cwd=spec.root,

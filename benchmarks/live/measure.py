@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.comparison.gates import accuracy, memory
 from benchmarks.comparison.verdicts import CellComparison, Comparison, Complaint, Gate, Verdict
+from benchmarks.files import own_folder
 from benchmarks.harness.session import Session
 from benchmarks.journal import Journal
 from benchmarks.live.alternation import Alternation
@@ -41,7 +42,7 @@ def measure(plan: LivePlan, folder: Path, show: Callable[[Event], None], prior: 
     interrupted = False
     verdicts: dict[Pair, tuple[Change, Verdict]] = {}
     logs = folder / "logs"
-    logs.mkdir(exist_ok=True)
+    own_folder(logs)
     with Journal(folder) as journal, Session(plan.workers(), log=logs) as session:
 
         def emit(event: Event) -> None:

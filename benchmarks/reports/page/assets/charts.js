@@ -71,6 +71,7 @@ class LazyChart {
     this.figure = figure;
     this.block = given.blocks[id];
     this.plot = figure.querySelector(".plot");
+    this.shown = new Map(); // row -> the copy of it that Vega has
     this.stale = true;
     this.drawn = Promise.resolve();
   }
@@ -84,12 +85,23 @@ class LazyChart {
       const words = `The first ${rows.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} are drawn: filters show the others.`;
       this.figure.prepend(element("p", { class: "cut" }, words));
     }
-    return rows.map((row) => ({ ...row })); // Vega writes into what it is given
+    return rows;
+  }
+
+  // Vega writes into what it is given: copies. It is told what is new and what is gone: all rows anew would take it longer.
+  changes(rows) {
+    const kept = new Set(rows);
+    const gone = [...this.shown].filter(([row]) => !kept.has(row));
+    for (const [row] of gone) this.shown.delete(row);
+    const come = rows.filter((row) => !this.shown.has(row)).map((row) => [row, { ...row }]);
+    for (const [row, copy] of come) this.shown.set(row, copy);
+    return [gone, come].map((pairs) => pairs.map(([, copy]) => copy));
   }
 
   forget() {
     this.view?.finalize();
     this.view = undefined;
+    this.shown.clear();
     this.stale = true;
     if (this.isSeen) this.draw();
   }
@@ -105,12 +117,13 @@ class LazyChart {
   }
 
   async redraw() {
-    const rows = this.rows();
+    const [gone, come] = this.changes(this.rows());
     if (this.view) {
-      await this.view.data(this.block.dataset, rows).resize().runAsync();
+      const changes = this.view.changeset().remove(gone).insert(come);
+      await this.view.change(this.block.dataset, changes).resize().runAsync();
     } else {
       const isLarge = datasets[this.block.dataset].length > MOST_NODES;
-      const spec = { ...this.block.spec, datasets: { [this.block.dataset]: rows }, config: CONFIG };
+      const spec = { ...this.block.spec, datasets: { [this.block.dataset]: come }, config: CONFIG };
       const handler = (_, event, item, value) => (value && item?.datum ? showTip(this.block, item.datum, event) : hideTip());
       // ast: expressions are interpreted, so that the page needs no eval.
       const options = { actions: false, renderer: isLarge ? "canvas" : "svg", ast: true, tooltip: handler, defaultStyle: false, logLevel: 1 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 
@@ -193,9 +194,9 @@ def test_rows_from_before_machines_were_named(tmp_path):
     """An old summary.csv is read, and takes its machine from the environment beside it."""
     a = write_run(tmp_path / "a")
     file = a / "summary.csv"
-    lines = file.read_text().splitlines()
-    assert lines[0].endswith(",machine")
-    file.write_text("".join(line.rpartition(",")[0] + "\n" for line in lines))
+    rows = list(csv.reader(file.read_text().splitlines()))
+    with file.open("w", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(row[: rows[0].index("machine")] for row in rows)
     assert {record.machine for record in read(a)} == {""}
     assert list(read_machines(a)) == [HERE]
     joined = join(tmp_path / "joined", a, write_run(tmp_path / "b", environment=OTHER))

@@ -289,19 +289,19 @@ def naive_error(inputs: Inputs, semantics: Semantics, expected: Expected) -> flo
     worst = [0.0]
 
     def work(block: reference.Rows) -> None:
+        scores = rounded(block.query.astype(wide) @ block.key.astype(wide).T)
+        scores = rounded(scores * wide(block.scale))
+        if semantics.softcap is not None:
+            scores = rounded(wide(semantics.softcap) * np.tanh(scores / wide(semantics.softcap)))
+        if block.bias is not None:
+            scores = rounded(scores + block.bias.astype(wide))
+        scores = np.where(block.seen, scores, -np.inf)
+        highest = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+        weights = np.exp(scores - np.where(highest == -np.inf, 0, highest))
+        total = weights.sum(axis=-1, keepdims=True)
+        probability = rounded(weights / np.where(total == 0, 1, total))
+        out = rounded(probability @ np.nan_to_num(block.value.astype(wide)))
         with np.errstate(invalid="ignore"):
-            scores = rounded(block.query.astype(wide) @ block.key.astype(wide).T)
-            scores = rounded(scores * wide(block.scale))
-            if semantics.softcap is not None:
-                scores = rounded(wide(semantics.softcap) * np.tanh(scores / wide(semantics.softcap)))
-            if block.bias is not None:
-                scores = rounded(scores + block.bias.astype(wide))
-            scores = np.where(block.seen, scores, -np.inf)
-            highest = scores.max(axis=-1, keepdims=True, initial=-np.inf)
-            weights = np.exp(scores - np.where(highest == -np.inf, 0, highest))
-            total = weights.sum(axis=-1, keepdims=True)
-            probability = rounded(weights / np.where(total == 0, 1, total))
-            out = rounded(probability @ np.nan_to_num(block.value.astype(wide)))
             worst.append(float(np.abs(out - expected.out[block.at]).max(initial=0.0)))
 
     reference.each_rows(work, inputs, semantics)

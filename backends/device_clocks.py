@@ -3,7 +3,7 @@
 PyTorch's way is a pair of CUDA events around the call. The device is kept busy until the host has handed over the whole
 call, so that no gap in between counts; what an event itself costs does (2 to 3 us on an H200), and so do the pauses between
 the kernels of one call. JAX has no events: there CUPTI tells the time of every kernel, and their sum is taken, as tokamax
-does. What stands in device_s says which of the two it is.
+does. device_clock says which of the two it is.
 
 `is_cold`: the second-level cache is overwritten before each call, as Triton's do_bench does; else the call finds there what
 the one before has left.

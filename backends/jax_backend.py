@@ -205,6 +205,8 @@ def claims_nn(dtype: str) -> Roundoffs:
 
 TF32 = 2.0**-11
 """Unit roundoff of what tensor cores make of a float32 number: ten bits behind the point."""
+_IN_TF32 = ("None", "default", "fastest", "tensorfloat32", "TF32_TF32_F32")
+"""Values of jax_default_matmul_precision, None among them, under which they do."""
 
 
 def on_cuda(claims: Callable[[str], Roundoffs]) -> Callable[[str], Roundoffs]:
@@ -220,8 +222,6 @@ def on_cuda(claims: Callable[[str], Roundoffs]) -> Callable[[str], Roundoffs]:
 
     return own
 
-
-_IN_TF32 = ("None", "default", "fastest", "tensorfloat32", "F32_F32_F32_TF32", "TF32_TF32_F32")
 
 _NN, _CUDNN = "jax/_src/nn/functions.py", "jax/_src/cudnn/fused_attention_stablehlo.py"
 _LEAKS = Deviation("hidden_nan_value", "NaN")  # a hidden key's probability is 0, and 0 * NaN is NaN

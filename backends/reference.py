@@ -76,8 +76,9 @@ class Rows:
 
 def rows(inputs: Inputs, semantics: Semantics) -> Iterator[Rows]:
     """Walk the problem in blocks of query rows, in float64, one head after the other."""
-    for at in _places(inputs.shape):
-        yield _rows(inputs, semantics, at, _head(inputs, at[0], at[2]))
+    head = lru_cache(maxsize=1)(lambda b, n: _head(inputs, b, n))
+    for b, block, n in _places(inputs.shape):
+        yield _rows(inputs, semantics, (b, block, n), head(b, n))
 
 
 def each_rows(work: Callable[[Rows], None], inputs: Inputs, semantics: Semantics) -> None:

@@ -249,4 +249,4 @@ def _blocks(file: Path, part: Part, *, several: bool) -> Iterator[list[str]]:
                 raise UnreadableResults(
                     f"{file}, line {line}: {case} {implementation} {device} {pass_} is not in {SUMMARY}"
                 )
-            yield [*(safe_text(row[i]) for i in place), *([machine] if several else [])]
+            yield [safe_text(text) for text in (*(row[i] for i in place), *([machine] if several else []))]

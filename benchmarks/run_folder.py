@@ -20,7 +20,7 @@ from benchmarks.foreign import LARGE_BYTES, as_bytes, parse_json, read_text
 from benchmarks.harness.state import Event, State
 from benchmarks.journal import JOURNAL, Journal, read_journal
 from benchmarks.plan import Plan
-from benchmarks.records import to_csv
+from benchmarks.records import safe_text, to_csv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,9 +167,9 @@ def samples_csv(state: State, passes: Mapping[str, str]) -> str:
     several = len(state.machines) > 1
     writer.writerow([*SAMPLE_COLUMNS, *(["machine"] if several else [])])
     for machine, own in (state.machines or {"": state}).items():
-        last = [machine] if several else []
+        last = [safe_text(machine)] if several else []
         for cell, known in own.cells.items():
-            which = (cell.case, cell.implementation, cell.device, passes[cell.case])
+            which = [safe_text(text) for text in (cell.case, cell.implementation, cell.device, passes[cell.case])]
             for process, blocks in sorted(known.blocks.items()):
                 for block, order, calls, *times in blocks:
                     told = (f"{value:.9g}" for value in times)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import io
 import json
 
 import pytest
 
 from benchmarks import suites
+from benchmarks.comparison.samples import parse_samples
+from benchmarks.comparison.summaries import parse_summary
 from benchmarks.errors import UnreadableResults, UsageError
 from benchmarks.harness.state import State
 from benchmarks.plan import CellKey, Plan
-from benchmarks.records import Status
+from benchmarks.records import Status, to_csv
 from benchmarks.results import NOT_REACHED, to_records
 from benchmarks.run_folder import RunFolder, samples_csv
 
@@ -62,6 +67,21 @@ def test_records_follow_from_events():
     assert naive.peak_fraction == pytest.approx(1000 / 0.11 / 1e9 / 100)
     assert naive.speedup == 1.0
     assert (blocked.status, blocked.reason) == (Status.CRASHED, "worker was killed by SIGSEGV")
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "-1\r\n=2"])
+def test_blocks_are_no_formulas_and_belong_to_their_cells(name):
+    """A name that a spreadsheet would run, or that ends the row, is written alike in both files."""
+    plan = dataclasses.replace(PLAN, cases=(dataclasses.replace(PLAN.cases[0], name=name),))
+    state = folded({**event, "case": name} if "case" in event else event for event in EVENTS)
+    records = to_records(plan, state, "r")
+    (rows,) = parse_summary(to_csv(records), "summary.csv").values()
+    blocks = samples_csv(state, {record.case: record.pass_ for record in records})
+    cells = [field for row in csv.reader(io.StringIO(blocks, newline="")) for field in row]
+    assert not any(field.startswith(("=", "@", "-")) for field in cells)
+    timed = {key for key, row in rows.items() if row.status is Status.OK}
+    samples = parse_samples(blocks, "samples.csv", {"": rows}, ())[""]
+    assert set(samples.logs) == timed != set()
 
 
 def test_a_cell_that_was_not_reached_says_so():

@@ -95,7 +95,7 @@ def read_journal(file: Path, take: Callable[[dict[str, Any]], None]) -> int:
                 if not line.endswith(b"\n"):
                     break
                 take(parse_json(decoded(line, "it"), "it"))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                 if lines.read(1):
                     told = str(error) if isinstance(error, UnreadableResults) else f"{type(error).__name__}: {error}"
                     raise UnreadableResults(f"{file}, line {number} is damaged: {told[:200]}") from None

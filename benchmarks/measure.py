@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.conditions import CONDITIONS, conditions, difference
 from benchmarks.errors import UnreadableResults, UsageError
@@ -88,8 +88,8 @@ def measure(
         try:
             with patience.unbroken():
                 stack.close()
-                records = to_records(plan, state, folder.run_id, noise_floor, machine_id())
-                folder.write_environment(_environment(plan, folder, state))
+                records, environment = results(plan, folder, state, noise_floor)
+                folder.write_environment(environment)
                 folder.write_results(records, state)
                 folder.close()
                 written = True
@@ -100,7 +100,15 @@ def measure(
     return Outcome(records, state, interrupted)
 
 
-def _environment(plan: Plan, folder: RunFolder, state: State) -> dict[str, object]:
+def results(
+    plan: Plan, folder: RunFolder, state: State, noise_floor: float | None = None
+) -> tuple[list[Record], dict[str, Any]]:
+    """What follows from the journal so far: the rows, and environment.json."""
+    records = to_records(plan, state, folder.run_id, noise_floor, machine_id())
+    return records, _environment(plan, folder, state)
+
+
+def _environment(plan: Plan, folder: RunFolder, state: State) -> dict[str, Any]:
     began = folder.environment()
     greetings = {}
     for framework, told in state.greetings.items():

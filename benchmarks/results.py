@@ -11,6 +11,7 @@ import numpy as np
 
 from backends import registry
 from benchmarks.core_speed import QUIET, at_speed
+from benchmarks.harness.state import CellState
 from benchmarks.limits import attainable_gflops
 from benchmarks.records import Record, Status, describe
 from benchmarks.stats import summarise
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.cases import Case
-    from benchmarks.harness.state import CellState, State
+    from benchmarks.harness.state import State
     from benchmarks.plan import CellKey, Plan
 
 
@@ -91,7 +92,7 @@ def timed_blocks(state: State, *, one_core: bool) -> dict[CellKey, dict[int, lis
 def _row(
     plan: Plan, case: Case, cell: CellKey, state: State, blocks: dict[int, list[Block]], run_id: str
 ) -> dict[str, Any]:
-    known = state.cells[cell]
+    known = state.cells.get(cell) or CellState()
     told = state.greetings.get(cell.framework, {})
     row: dict[str, Any] = {
         "run_id": run_id,

@@ -30,6 +30,7 @@ from benchmarks.plan import (
     select_shard,
 )
 from benchmarks.records import Status, by_machine
+from benchmarks.rehearsal import rehearse
 from benchmarks.reports.footer import footer
 from benchmarks.reports.formats import FORMATS
 from benchmarks.reports.progress import RunProgress
@@ -112,6 +113,7 @@ def _resume(request: RunRequest, path: Path) -> tuple[RunFolder, Plan, State]:
         check_named(path, plan, request.plugins or (), request.env or ())
         suite = request.suite if "suite" in request.given else plan.suite
         _check_resumable(folder, plan, suite, request.cluster)
+        rehearse(plan, folder, state)
     except BaseException:
         folder.close()
         raise

@@ -74,18 +74,24 @@ def dispatch(
 
 def finish(plan: Plan, folder: RunFolder, state: State, *, interrupted: bool) -> Outcome:
     """The files, from what is known."""
-    environments = {machine: joined(known) for machine, known in state.environments.items()}
-    for machine, own in state.machines.items():
+    for own in state.machines.values():
         state.timed_s += own.timed_s
+    records, environment = results(plan, folder, state)
+    folder.write_environment(environment)
+    folder.write_results(records, state)
+    folder.close()
+    return Outcome(records, state, interrupted)
+
+
+def results(plan: Plan, folder: RunFolder, state: State) -> tuple[list[Record], dict[str, Any]]:
+    """What follows from the journal so far: the rows of all machines, and environment.json."""
+    environments = {machine: joined(known) for machine, known in state.environments.items()}
+    for machine in state.machines:
         if machine not in environments:  # it was lost before it brought anything home
             told = state.conditions.get(machine, {})
             known: dict[str, Any] = {name: told[name] for name in ("python", "variables") if name in told}
             environments[machine] = {"schema_version": 1, **known, "machine": told.get("fingerprint", {})}
-    folder.write_environment(of_machines(environments))
-    records = cluster_records(plan, state, folder.run_id, environments)
-    folder.write_results(records, state)
-    folder.close()
-    return Outcome(records, state, interrupted)
+    return cluster_records(plan, state, folder.run_id, environments), of_machines(environments)
 
 
 def cluster_records(plan: Plan, state: State, run_id: str, environments: dict[str, dict[str, Any]]) -> list[Record]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import functools
 import importlib
 import io
@@ -38,6 +39,7 @@ from benchmarks.merging import merge, read_part
 from benchmarks.merging import write as write_merged
 from benchmarks.plan import Plan, select_cases
 from benchmarks.records import Status, read
+from benchmarks.rehearsal import rehearse
 from benchmarks.reports.conformance import COLUMNS, changes_since
 from benchmarks.reports.formats import FORMATS
 from benchmarks.reports.verdict_formats import VERDICT_FORMATS
@@ -193,11 +195,22 @@ def plan(data: bytes) -> None:
 
 def journal(data: bytes) -> None:
     """journal.jsonl, as --resume reads it."""
-    folder = scratch() / "journal"
-    if not folder.exists():
-        folder.mkdir()
-        (folder / "plan.json").write_text(json.dumps(_plan().to_dict()))
-    RunFolder(_put(folder, "journal.jsonl", data)).load()
+    _resumed("journal", _plan(), data)
+
+
+def cluster_journal(data: bytes) -> None:
+    """The same of a run on a cluster: what machines have brought home, and what they said of themselves."""
+    _resumed("cluster_journal", dataclasses.replace(_plan(), cluster=True), data)
+
+
+def _resumed(name: str, plan: Plan, data: bytes) -> None:
+    path = scratch() / name
+    if not path.exists():
+        path.mkdir()
+        (path / "plan.json").write_text(json.dumps(plan.to_dict()))
+    folder = RunFolder(_put(path, "journal.jsonl", data))
+    plan, state = folder.load()
+    rehearse(plan, folder, state)
 
 
 def _plan() -> Plan:
@@ -264,7 +277,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
         summary, lone_summary, samples, environment, merged_summary, merged_samples, merged_environment, pytest_json,
-        noise, thresholds, plan, journal, trials, conformance,
+        noise, thresholds, plan, journal, cluster_journal, trials, conformance,
         entry_points, words,
     )
 }  # fmt: skip
@@ -304,6 +317,7 @@ def seeds(target: str) -> list[bytes]:
         ),
         "plan": lambda: json.dumps(_plan().to_dict()).encode(),
         "journal": lambda: "".join(json.dumps(event) + "\n" for event in _EVENTS).encode(),
+        "cluster_journal": lambda: "".join(json.dumps(event) + "\n" for event in _CLUSTER_EVENTS).encode(),
         "trials": lambda: (json.dumps(_TRIAL) + "\n").encode() * 2,
         "conformance": (",".join(COLUMNS) + "\n1,numpy,1,numpy/naive,plain,pass,,,,\n").encode,
         "entry_points": lambda: b"[attnbench.backends]\ntheirs = theirs.module\ntorch/mine = a.b:c [extra]\n",
@@ -322,6 +336,8 @@ _EVENTS = (
         "status": "ok",
         "reason": "",
         "version": "1",
+        "devices": ["cpu"],
+        "import_s": 0.1,
         "settings": {"threads": "1"},
     },
     {"event": "matmul", "framework": "numpy", "dtype": "float32", "gflops": 99.5, "t_s": 0.1},
@@ -343,6 +359,30 @@ _EVENTS = (
     {"event": "failed", **_CELL, "status": "timeout", "reason": "too slow"},
     {"event": "case", "case": "tiny-self", "process": 0},
     {"event": "end", "wall_s": 1.5},
+)
+_CONDITIONS = {
+    "fingerprint": {"cpu": "a", "logical_cpus": 2},
+    "python": "3.12.1",
+    "sources": "abc",
+    "frameworks": {"numpy": "2"},
+    "variables": {"OMP_NUM_THREADS": "1"},
+}
+_CLUSTER_EVENTS = (
+    {"event": "machine", "machine": "m-1", "worker": "w", "conditions": {"machine": "m-1", **_CONDITIONS}},
+    {"event": "machine", "machine": "m-2", "worker": "v", "conditions": {"machine": "m-2", **_CONDITIONS}},
+    {
+        "event": "part",
+        "machine": "m-1",
+        "worker": "w",
+        "cases": ["tiny-self"],
+        "events": list(_EVENTS),
+        "environment": edited(
+            ENVIRONMENT, cpus=[0], handicaps=[{"framework": "numpy", "variable": "A", "factor": 0.5}]
+        ),
+    },
+    {"event": "part", "machine": "m-1", "worker": "w", "cases": [], "events": [], "environment": edited(ENVIRONMENT)},
+    {"event": "part", "machine": "m-2", "worker": "v", "cases": [], "events": [], "environment": {}},
+    {"event": "end", "wall_s": 1.5, "t_s": 2.0},
 )
 _TRIAL = {
     "path": "ab", "slowdown": 0.0, "live": True, "measured_s": 1.0, "wall_s": 2.0, "folder": "ab-0-0001",

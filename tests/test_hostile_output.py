@@ -144,6 +144,20 @@ def test_run_into_a_folder_of_any_name(tmp_path):
     assert (folder / "out.md").exists()
 
 
+def test_audit_into_a_folder_of_any_name(tmp_path):
+    """The same of an audit: its trials are added to when it is asked for again, and nothing is written beside."""
+    folder = tmp_path / os.fsdecode(b"a b\nc\x1b[31m\xff\xc3\xbc")
+    shape = ("--shape", "t=8 n=1 h=4", "--implementation", "numpy/naive", "--budget", "0.02", "--epochs", "3")
+    trials = ("--comparisons", "1", "--stored", "0", "--resampled", "0", "--trials", "0", "--stored-trials", "0")
+    for number in (1, 2):
+        result = attnbench("audit", *shape, *trials, "--out", folder, "--quiet")
+        assert result.returncode == 0, result.stderr
+        assert "\x1b" not in result.stdout
+        assert result.stdout.splitlines()[-1].startswith("Written to ")
+        assert len((folder / "trials.jsonl").read_text().splitlines()) == number
+    assert [file.name for file in tmp_path.iterdir()] == [folder.name]
+
+
 @pytest.mark.parametrize(
     "words", [("compare", "{}", "{}"), ("run", "--resume", "{}"), ("compare", "{}", "{}", "--noise", "{}")]
 )

@@ -181,6 +181,13 @@ class Watching(Protocol):
         """
 
 
+class Caching(Protocol):
+    """What a `*_backend.py` module offers besides where its framework keeps compiled code on the disk."""
+
+    def taken_from_disk(self) -> int:
+        """How often this process has found there what it would have had to compile; it only grows."""
+
+
 class Clocked(Protocol):
     """What a `*_backend.py` module offers besides where its device has a clock of its own."""
 

@@ -9,6 +9,7 @@ import functools
 import importlib
 import os
 import re
+import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -142,6 +143,15 @@ def watch(device: str) -> Callable[[], int | None] | None:
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     return lambda: torch.cuda.max_memory_allocated() - before
+
+
+def taken_from_disk() -> int:
+    """By inductor's own counters: graphs from its cache, and whole functions from AOTAutograd's, which is asked first."""
+    if "torch._dynamo.utils" not in sys.modules:  # nothing was compiled
+        return 0
+    from torch._dynamo.utils import counters
+
+    return int(counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"])
 
 
 def device_times(call: Callable[[], Any], calls: int, device: str, *, is_cold: bool) -> tuple[str, list[float]] | None:

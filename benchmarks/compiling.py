@@ -22,6 +22,8 @@ class Payback:
     eager: str
     calls: Mapping[str, int | None]
     """Case -> the number of calls after the first from which on compiling has paid; None: never."""
+    cached: int = 0
+    """In how many of the cases the compiled code was found on the disk: there compiling costs more than was seen."""
 
 
 def twins(implementations: Mapping[str, Implementation]) -> dict[str, str]:
@@ -34,11 +36,13 @@ def paybacks(records: Sequence[Record], twin: Mapping[str, str]) -> list[Payback
     """For each compiled implementation and each case that both timed: after how many calls compiling is worth it."""
     of_cell = {(r.implementation, r.case): r for r in records if r.median_s is not None}
     found: dict[str, dict[str, int | None]] = defaultdict(dict)
+    cached: dict[str, int] = defaultdict(int)
     for (implementation, case), compiled in of_cell.items():
         eager = of_cell.get((twin.get(implementation, ""), case))
         if eager is not None and compiled.first_call_s is not None and eager.first_call_s is not None:
             found[implementation][case] = calls_until_paid(compiled, eager)
-    return [Payback(implementation, twin[implementation], calls) for implementation, calls in found.items()]
+            cached[implementation] += compiled.first_call_cache == "hit"
+    return [Payback(name, twin[name], calls, cached[name]) for name, calls in found.items()]
 
 
 def calls_until_paid(compiled: Record, eager: Record) -> int | None:

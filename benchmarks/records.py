@@ -137,6 +137,8 @@ class Record:
     """What told device_s: "events" (from before the first kernel to after the last), "kernels" (their own times, added up)."""
     checked: str = ""
     """What was held to the oracle: "3 of 32 heads" where a problem is too large for all of them; empty: everything."""
+    first_call_cache: str = ""
+    """"hit" where first_call_s took compiled code from a cache on the disk, which an earlier run had filled; else empty."""
 
     def __post_init__(self) -> None:
         timed = self.median_s is not None

@@ -139,6 +139,7 @@ def _measured(case: Case, known: CellState, blocks: dict[int, list[Block]], stat
         "processes": summary.processes,
         "median_raw_s": statistics.median(b.per_call_s for own in blocks.values() for b in own),
         "first_call_s": facts["first_call_s"],
+        "first_call_cache": facts.get("first_call_cache", ""),
         "gflops": gflops,
         "gflops_conventional": work["flops_conventional"] / summary.median_s / 1e9,
         "gb_per_s": work["bytes"] / summary.median_s / 1e9,

@@ -51,6 +51,7 @@ _FIELDS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     },
     "prepare": {
         "first_call_s": _is_time,
+        "first_call_cache": _is_text,
         "per_call_s": _is_time,
         "lowered": _are_texts,
         "kernel": _is_text,

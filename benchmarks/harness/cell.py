@@ -73,6 +73,8 @@ class Cell:
     prepared: Prepared
     first_call_s: float
     judgement: Judgement
+    first_call_cache: str = ""
+    """"hit" where the first call took compiled code from a cache on the disk."""
     kernel: str = ""
     per_call_s: float = 0.0
     peak_memory_bytes: int | None = None
@@ -103,6 +105,8 @@ class Cell:
         if implementation.untimed:
             raise Unsupported(f"never timed, only checked: {implementation.untimed}")
         prepared = execution.prepare(implementation, framework, inputs, case.semantics, device)
+        taken: Callable[[], int] = getattr(framework, "taken_from_disk", int)
+        before = taken()
         with implementation.context():
             start = time.perf_counter()
             output = prepared.call()
@@ -110,6 +114,7 @@ class Cell:
             first_call_s = time.perf_counter() - start
         judgement = _judge(implementation, framework, device, prepared, output, inputs, expected)
         cell = cls(case, implementation, framework, device, prepared, first_call_s, judgement)
+        cell.first_call_cache = "hit" if taken() > before else ""
         if known is not None:
             cell.kernel, cell.per_call_s = known
             return cell

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Event = dict[str, Any]
-_OF_THE_FIRST = ("first_call_s", "peak_memory_bytes", "device_s", "device_cold_s", "device_clock")
+_OF_THE_FIRST = ("first_call_s", "first_call_cache", "peak_memory_bytes", "device_s", "device_cold_s", "device_clock")
 
 
 @dataclass(slots=True)

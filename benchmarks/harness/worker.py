@@ -122,6 +122,7 @@ class Server:
         self._cells[cell] = made
         return {
             "first_call_s": made.first_call_s,
+            "first_call_cache": made.first_call_cache,
             "per_call_s": made.per_call_s,
             "lowered": list(made.prepared.lowered),
             "kernel": made.kernel,

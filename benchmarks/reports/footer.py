@@ -79,12 +79,13 @@ def paid_words(payback: Payback) -> str:
     told = sorted(calls for calls in payback.calls.values() if calls is not None)
     never = len(payback.calls) - len(told)
     who = f"{payback.compiled} beside {payback.eager.partition('/')[2]}:"  # of the same framework
+    warm = f"; its code came from the disk in {payback.cached}" if payback.cached else ""
     if not told:
-        return f"{who} never worth compiling here ({never} {_cases(never)})"
+        return f"{who} never worth compiling here ({never} {_cases(never)}{warm})"
     span = f"{told[0]}" if told[0] == told[-1] else f"{told[0]} to {told[-1]}"
     when = f"after {span} calls" if told[-1] else "from the first call on"
     others = f", never in {never}" if never else ""
-    return f"{who} worth compiling {when} ({len(told)} {_cases(len(told))}{others})"
+    return f"{who} worth compiling {when} ({len(told)} {_cases(len(told))}{others}{warm})"
 
 
 def _cases(count: int) -> str:

@@ -201,9 +201,11 @@ def judge(out: np.ndarray, dtype: str, expected: Expected, roundoffs: Roundoffs)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         error = np.asarray(np.abs(out.astype(np.float64) - expected.out))  # of a scalar bias it is a number
         error[(out == expected.out)] = 0.0  # equal infinities
-        # A bound of 0 is met by what is exact; NaN is far off.
-        over = np.where(error == 0, 0.0, np.nan_to_num(error / bound, nan=np.inf, posinf=np.inf))
-    over[~np.isfinite(bound) & (error != 0)] = np.inf  # a bound that overflowed excuses nothing
+        over = np.asarray(error / bound)
+    if not (np.isfinite(over.max()) and np.isfinite(bound.max())):  # rare, and half of the time of judging
+        # A bound of 0 is met by what is exact; NaN is far off; a bound that overflowed excuses nothing.
+        over = np.where(error == 0, 0.0, np.nan_to_num(over, nan=np.inf, posinf=np.inf))
+        over[~np.isfinite(bound) & (error != 0)] = np.inf
     at = tuple(int(i) for i in np.unravel_index(int(over.argmax()), over.shape))
     worst = float(over[at])
     rms = float(np.sqrt(np.mean(np.square(expected.out))))

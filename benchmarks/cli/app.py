@@ -98,7 +98,9 @@ def run(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Fresh processes of each framework; default 2, in smoke 1.")
     ] = None,
-    blocks: Annotated[int, typer.Option(min=1, help="Timed blocks of each cell in each process.")] = 12,
+    blocks: Annotated[
+        int, typer.Option(min=1, help="Timed blocks of each cell in each process; long calls get fewer.")
+    ] = 12,
     block_ms: Annotated[float, typer.Option(min=0.1, help="Length of a timed block, milliseconds.")] = 28.0,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for each step of a cell.")] = 180.0,
     memory_limit: o.MemoryLimit = None,

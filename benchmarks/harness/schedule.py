@@ -19,6 +19,7 @@ from benchmarks.harness.handicap import handicaps
 from benchmarks.harness.oracle_answers import OracleAnswers
 from benchmarks.harness.process import WorkerFailed
 from benchmarks.harness.sweep import Sweep
+from benchmarks.harness.turns import calls_and_turns, has_turn
 from benchmarks.plan import CellKey, Plan
 from benchmarks.records import Status
 
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from benchmarks.harness.protocol import Message
     from benchmarks.harness.session import Greeting, Session
     from benchmarks.harness.state import Event, State
-
-_FEWEST_TURNS = 4
-_LONGEST_S = 0.5
-"""A cell whose turns take longer than this, in one process, gets fewer of them."""
 
 
 class Scheduler:
@@ -223,11 +220,8 @@ class Scheduler:
             for cell in turn:
                 if cell not in self._ready or block in there[cell]:
                     continue
-                per_call = self._ready[cell]
-                calls = max(1, round(self._plan.block_s / per_call))
-                # Long calls need fewer turns, each with a call that is not timed; they are spread evenly over the rounds.
-                turns = min(rounds, max(_FEWEST_TURNS, round(_LONGEST_S / (per_call * (1 + 1 / calls)))))
-                if (block + 1) * turns // rounds != block * turns // rounds:
+                calls, turns = calls_and_turns(self._ready[cell], self._plan.block_s, rounds)
+                if has_turn(block, turns, rounds):
                     self._block(cell, process, block, calls)
 
     def _block(self, cell: CellKey, process: int, block: int, calls: int) -> None:

@@ -188,6 +188,13 @@ class Caching(Protocol):
         """How often this process has found there what it would have had to compile; it only grows."""
 
 
+class Keeping(Protocol):
+    """What a `*_backend.py` module offers besides where its framework can be told to keep compiled code on the disk."""
+
+    def keep_compiled(self, folder: str) -> None:
+        """Keep there what is compiled from now on, and look there first. What the user has set up himself stays."""
+
+
 class Clocked(Protocol):
     """What a `*_backend.py` module offers besides where its device has a clock of its own."""
 

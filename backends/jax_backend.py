@@ -24,11 +24,18 @@ if TYPE_CHECKING:
 Array = Any
 
 
+_HIT = "/jax/compilation_cache/cache_hits"
+_from_disk: Counter[str] = Counter()
+
+
 def load() -> None:
     """Import JAX. Nothing is configured: precision, threads and the compilation cache stay as the user set them."""
     global jax, jnp
     import jax
     import jax.numpy as jnp
+    from jax import monitoring
+
+    monitoring.register_event_listener(_count)
 
 
 def version() -> str:
@@ -105,6 +112,27 @@ def settings() -> dict[str, str]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "compilation_cache": str(jax.config.jax_compilation_cache_dir or ""),
     }
+
+
+def keep_compiled(folder: str) -> None:
+    """XLA's persistent cache, for what takes no time to compile as well. On the CPU: what CUDA's autotuner chooses is part of
+    what differs between processes.
+    """
+    config = jax.config
+    if jax.default_backend() == "cpu" and config.jax_enable_compilation_cache and not config.jax_compilation_cache_dir:
+        config.update("jax_compilation_cache_dir", folder)
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def taken_from_disk() -> int:
+    """By JAX's own events."""
+    return _from_disk[_HIT]
+
+
+def _count(event: str, **_: Any) -> None:
+    if event == _HIT:
+        _from_disk[_HIT] += 1
 
 
 def watch(device: str) -> Callable[[], int | None] | None:

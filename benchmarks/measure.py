@@ -79,7 +79,7 @@ def measure(
                     show(event)
 
         interrupted = written = False
-        session = stack.enter_context(Session(workers, log=logs))
+        session = stack.enter_context(Session(workers, log=logs, keeps=True))
         emit({"event": "begin", "time": datetime.now(UTC).isoformat(timespec="seconds")})
         try:
             Scheduler(plan, session, state, emit, patience.unbroken).run()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from benchmarks.errors import UsageError
 from benchmarks.harness.janitor import Janitor
 from benchmarks.harness.process import (
+    ROOT,
     START_LIMIT_S,
     Worker,
     WorkerFailed,
@@ -82,8 +83,10 @@ def usual_workers(
 class Session:
     """A context: workers by name while it lasts, none afterwards."""
 
-    def __init__(self, specs: Iterable[WorkerSpec], *, log: Path | None = None) -> None:
-        """`log`: folder of the workers' output."""
+    def __init__(self, specs: Iterable[WorkerSpec], *, log: Path | None = None, keeps: bool = False) -> None:
+        """`log`: folder of the workers' output. `keeps`: each worker that is started in another's place, or again, finds what
+        the one before has compiled; not where some run another checkout, which may not know how.
+        """
         try:
             self._janitor = Janitor()
         except OSError as error:
@@ -94,6 +97,7 @@ class Session:
         """For files shared between workers; removed at the end, whatever the end is."""
         self._log = log or self.folder
         self._specs = {spec.name: spec for spec in specs}
+        self._keeps = keeps and all(spec.root == ROOT for spec in self._specs.values())
         self._workers: dict[str, Worker] = {}
         self._stillborn: dict[str, WorkerFailed] = {}
         """Launched, and gone before they were asked anything."""
@@ -116,7 +120,7 @@ class Session:
         self._oracle = self._start(self._oracle_spec)
         for name in self._specs if only is None else only:
             try:
-                self._spawn(name).send("hello")
+                self._spawn(name).send("hello", **self._hello(name))
             except WorkerFailed as failure:
                 self._workers.pop(name, None)
                 self._stillborn[name] = failure
@@ -131,6 +135,10 @@ class Session:
             if greeting.status is not Status.OK and name in self._workers:
                 self._end(self._workers.pop(name))
         return found
+
+    def _hello(self, name: str) -> Message:
+        # A folder each: what one side of `ab` has compiled, the other must not find.
+        return {"keep": str(self.folder / "compiled" / name)} if self._keeps else {}
 
     def _spawn(self, name: str) -> Worker:
         worker = self._workers[name] = self._start(self._specs[name])
@@ -150,7 +158,7 @@ class Session:
         if name in self._workers:
             self._end(self._workers.pop(name))
         self._spawn(name)
-        answer = self.ask(name, "hello", START_LIMIT_S)
+        answer = self.ask(name, "hello", START_LIMIT_S, **self._hello(name))
         if answer["status"] != Status.OK:
             self._end(self._workers.pop(name))
             raise WorkerFailed(Status(answer["status"]), str(answer["reason"]))

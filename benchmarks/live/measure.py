@@ -43,7 +43,7 @@ def measure(plan: LivePlan, folder: Path, show: Callable[[Event], None], prior: 
     verdicts: dict[Pair, tuple[Change, Verdict]] = {}
     logs = folder / "logs"
     own_folder(logs)
-    with Journal(folder) as journal, Session(plan.workers(), log=logs) as session:
+    with Journal(folder) as journal, Session(plan.workers(), log=logs, keeps=True) as session:
 
         def emit(event: Event) -> None:
             journal.append({**event, "t_s": round(time.monotonic() - start, 4)})

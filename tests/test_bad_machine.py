@@ -61,7 +61,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_later(tmp_path):
     script = """
     mount -t tmpfs -o size=64k none "$1"
     dd if=/dev/zero of="$1/filler" bs=1k count=36 2>/dev/null
-    $RUN --blocks 100 --block-ms 1 --quiet --out "$1/run"
+    $RUN --blocks 100 --block-ms 10 --quiet --out "$1/run"
     echo "exit $?"
     cp "$1/run/journal.jsonl" "$2/torn.jsonl"
     rm "$1/filler"; mount -o remount,size=10m "$1"

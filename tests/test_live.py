@@ -187,7 +187,7 @@ def test_nothing_measured_says_nothing():
 class NoWorkers(contextlib.nullcontext):
     """A session that starts nothing."""
 
-    def __init__(self, specs, *, log):
+    def __init__(self, specs, *, log, keeps):
         super().__init__(self)
 
 

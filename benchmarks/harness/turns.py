@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 _FEWEST_TURNS = 3
-_LONGEST = 1.8
-"""Turns of long calls take up to so much of the time that was asked for; there are fewer of them where they would take more."""
+_LONGEST, _LONGEST_S = 1.8, 0.6
+"""Turns of a cell, in one process, take up to so much of the time that was asked for, or so many seconds if that is more; there
+are fewer of them where calls are too long for it."""
 _FEWEST_CALLS = 3
 """So that a block has a middle lap, and the call that goes before it untimed is a quarter of the turn and not half."""
 _LONGEST_BLOCK_S = 2.0
@@ -18,7 +19,7 @@ def calls_and_turns(per_call_s: float, block_s: float, rounds: int) -> tuple[int
     turns took was timed while a long call had four blocks of one call each, and 72 % is since it has three of three.
     """
     calls = max(1, round(block_s / per_call_s), min(_FEWEST_CALLS, int(_LONGEST_BLOCK_S / per_call_s)))
-    turns = round(_LONGEST * rounds * block_s / (per_call_s * (calls + 1)))
+    turns = round(max(_LONGEST_S, _LONGEST * rounds * block_s) / (per_call_s * (calls + 1)))
     return calls, min(rounds, max(_FEWEST_TURNS, turns))
 
 

@@ -18,27 +18,26 @@ from typing import Any
 import numpy as np
 
 from backends.interface import Asked
+from backends.numpy_calm import are_calm
 from backends.numpy_hiding import edges, hide, limit_of, tile_of, without_leaks
+from backends.numpy_products import FEW_ROWS, copies_pieces, mix, product
 from backends.numpy_threads import scratch, spread, threads
 from backends.visibility import intervals
 
 Array = np.ndarray
 ROWS, KEYS = 512, 512
 """Of a tile of scores: 1 MiB in float32, half of the second-level cache of a current core."""
-_SKINNY, _PIECE = 16, 128
-"""Rows up to which a product goes piece by piece, of so many keys: BLAS then reads the keys once, as they lie, where it would
-copy them first. 4 rows, 4096 keys, 8 heads of H = 128: 0.59 ms, which is this core's memory bandwidth; in one piece 2.0."""
 _FEW = 128
 """Rows up to which a tile takes more keys instead."""
 _STEP = 256
 """Rows of a piece where a tile meets the edge of what is seen: a piece takes no keys that only later rows see. Of 4096 keys
 under causal 6 % are computed in vain then, not 12, and the rest keeps the pace of 512 rows, which is 5 % faster."""
-_CALM = 30.0
-"""Scores no larger than this, in nats, need no maximum subtracted: exp(30) is 1e13, and S of them are far from overflow."""
-_ORDINARY = (1e-20, 1e20)
-"""Sizes of values whose products with such exponentials neither overflow nor lose bits to subnormal numbers."""
-_WORTH_THREADS = 1 << 24
+_WORTH_THREADS = 1 << 26
 """Operations, or 16 times the numbers read, below which a second thread costs more than it brings."""
+_HEADS, _ALL_TILES = 4, 32
+"""How many times larger tiles are on several threads (they take more heads), while all of them are no more than so many. On a
+virtual machine each operation ends with 40 us of waiting for the interpreter's lock: bert-384 on two threads took 1.11 of
+numpy/naive's time in tiles of one head, 0.55 in tiles of four."""
 
 
 @cache
@@ -61,6 +60,8 @@ class Walk:
     """(B,T): first key that a row may see."""
     last: Array
     """(B,T): one past the last."""
+    everything: bool
+    """All rows see all keys, as far as no mask hides them: nothing has to be looked up, which takes small problems longest."""
     scale: float
     calm: Array
     """(B,K), bool: no score of this key/value head is large, so that no maximum has to be subtracted."""
@@ -72,14 +73,18 @@ class Walk:
     def through(cls, query: Array, key: Array, value: Array, asked: Asked) -> Walk:
         """Forward, done."""
         (B, _, T, H), wide = query.shape, np.result_type(query.dtype, np.float32)
-        first, last = intervals(T, key.shape[2], asked.causal, asked.window, asked.kv_lengths)
+        everything = asked.causal is None and asked.window is None and asked.kv_lengths is None
+        S = key.shape[2]
+        ends = (0, S) if everything else intervals(T, S, asked.causal, asked.window, asked.kv_lengths)
+        first, last = (np.asarray(end, np.int32) for end in ends)  # twice as fast to compare as int64
         walk = cls(
             query,
             key.astype(wide, copy=False),
             value.astype(wide, copy=False),
             asked,
-            np.broadcast_to(first.astype(np.int32), (B, T)),  # twice as fast to compare as int64
-            np.broadcast_to(last.astype(np.int32), (B, T)),
+            np.broadcast_to(first, (B, T)),
+            np.broadcast_to(last, (B, T)),
+            everything,
             H**-0.5 if asked.scale is None else asked.scale,
             np.zeros(key.shape[:2], bool),
             np.empty((*query.shape[:3], value.shape[3]), query.dtype),
@@ -100,8 +105,10 @@ class Walk:
 
     @property
     def threads(self) -> int:
-        """As many as there are, or one where the work is too little for more."""
+        """As many as there are, or one where the work is too little for more, or where BLAS spreads it as well."""
         (B, N, T, H), (K, S, V) = self.query.shape, self.value.shape[1:]
+        if T * self.group <= FEW_ROWS and copies_pieces():
+            return 1
         work = max(2 * (H + V) * B * N * T * S, 16 * B * K * S * (H + V))
         return threads() if work > _WORTH_THREADS else 1
 
@@ -116,20 +123,26 @@ class Walk:
         Under causal half as many, where the diagonal is not done in pieces.
         """
         T = self.query.shape[2]
-        most = ROWS if in_pieces or self.asked.causal is None else ROWS // 2
-        sees = int((self.last - self.first).max(initial=1))
-        step = max(1, min(most, max(_FEW, sees)) // self.group)
+        step = ROWS if in_pieces or self.asked.causal is None else ROWS // 2
+        if not self.everything:
+            step = min(step, max(_FEW, int((self.last - self.first).max(initial=1))))
+        step = max(1, step // self.group)
         return [slice(start, min(start + step, T)) for start in range(0, T, step)]
 
     def key_tiles(self, b: int, rows: slice, span: int) -> Iterator[slice]:
         """Those that some of the rows see."""
+        if self.everything:
+            return _tiles(0, self.key.shape[2], span)
         return _tiles(int(self.first[b, rows].min()), int(self.last[b, rows].max()), span)
 
     def tiles(self, b: int, rows: slice, span: int) -> Iterator[tuple[slice, slice]]:
         """(rows, keys) of one row tile: all of its rows where all see the keys, pieces of them at the edges."""
         inside, first, last = self.inside(b, rows), self.first[b], self.last[b]
-        same = inside == slice(int(first[rows].min()), int(last[rows].max()))
-        if same or rows.stop - rows.start <= _STEP:
+        if (
+            self.everything
+            or rows.stop - rows.start <= _STEP
+            or inside == slice(int(first[rows].min()), int(last[rows].max()))
+        ):
             yield from ((rows, keys) for keys in self.key_tiles(b, rows, span))
             return
         start, stop = inside.start, inside.start + max(0, inside.stop - inside.start) // span * span
@@ -153,32 +166,22 @@ class Walk:
         """Every tile of query rows; once more, at a cost, where NaN or Inf of a hidden value got through."""
         (B, K, S), over, tiles = self.key.shape[:3], self.threads, self.row_tiles(in_pieces=self.group == 1)
         longest = max((rows.stop - rows.start for rows in tiles), default=1) * self.group
-        together = max(1, min(ROWS * KEYS // max(1, longest * min(S, KEYS)), -(-B * K * len(tiles) // over)))
+        room = ROWS * KEYS * (1 if over == 1 else max(1, min(_HEADS, _ALL_TILES // over)))
+        together = max(1, min(room // max(1, longest * min(S, KEYS)), -(-B * K * len(tiles) // over)))
         groups = [slice(k, min(k + together, K)) for k in range(0, K, together)]
-        if longest > _SKINNY and self.asked.bias is None:  # else it costs more than it saves
-            spread(self._calm_down, [(b, ks) for b in range(B) for ks in groups], over)
+        if longest > FEW_ROWS and self.asked.bias is None:  # else it costs more than it saves
+            spread(self._look, [(b, ks) for b in range(B) for ks in groups], over)
         # Those that see most come first: whoever is done early finds a short one left.
-        tiles.sort(key=lambda rows: -int(self.last[:, rows].max() - self.first[:, rows].min()))
+        if not self.everything:
+            tiles.sort(key=lambda rows: -int(self.last[:, rows].max() - self.first[:, rows].min()))
         tasks = [(b, ks, rows) for rows in tiles for b in range(B) for ks in groups]
         spread(self._rows, [(*task, False) for task in tasks], over)
         if self.asked.hides and not np.isfinite(self.out).all():
             spread(self._rows, [(*task, True) for task in tasks], over)
 
-    @np.errstate(invalid="ignore", over="ignore")
-    def _calm_down(self, b: int, ks: slice) -> None:
-        """Whether all scores are small (Cauchy-Schwarz) and the values ordinary.
-
-        NaN and Inf are left out of it: hidden, they are not to change a bit of the output, and seen, they make NaN anyway.
-        """
-        query, key, value = self.flat(self.query, b, ks, slice(None)), self.key[b, ks], self.value[b, ks]
-        reach = abs(self.scale) * _longest(query) * _longest(key)
-        if self.asked.softcap is not None:
-            reach = np.minimum(reach, self.asked.softcap)
-        largest = np.maximum(value.max(axis=(1, 2), initial=0), -value.min(axis=(1, 2), initial=0))
-        if not np.isfinite(largest).all():
-            largest = np.abs(value).max(axis=(1, 2), where=np.isfinite(value), initial=0)
-        ordinary = (largest == 0) | ((largest >= _ORDINARY[0]) & (largest <= _ORDINARY[1]))
-        self.calm[b, ks] = (reach <= _CALM) & ordinary
+    def _look(self, b: int, ks: slice) -> None:
+        query = self.flat(self.query, b, ks, slice(None))
+        self.calm[b, ks] = are_calm(query, self.key[b, ks], self.value[b, ks], self.scale, self.asked.softcap)
 
     @np.errstate(invalid="ignore")  # Inf in a hidden key or value makes NaN on its way to being hidden
     def _rows(self, b: int, ks: slice, rows: slice, careful: bool) -> None:
@@ -193,9 +196,11 @@ class Walk:
         span = KEYS if r > _FEW else max(KEYS, ROWS * KEYS // max(1, k * r))
         highest: Array = np.zeros((k, r, 1), wide) if calm else np.full((k, r, 1), -np.inf, wide)
         total: Array = np.zeros((k, r, 1), wide)
-        sums = scratch("sums", (k, r, V), wide)
-        sums.fill(0)
+        sums, is_empty = scratch("sums", (k, r, V), wide), True
         for piece, keys in self.tiles(b, rows, span):
+            if is_empty and (careful or piece != rows):
+                sums.fill(0)
+                is_empty = False
             s, value, key = keys.stop - keys.start, self.value[b, ks, keys], self.key[b, ks, keys]
             own_q, own_highest, own_total, own_sums = q, highest, total, sums
             if piece != rows:  # views of some rows of each head
@@ -204,37 +209,45 @@ class Walk:
                     a.reshape(k, G, t, -1)[:, :, at] for a in (q, highest, total, sums)
                 )
                 value, key = value[:, None], key[:, None]
-            scores = _product(own_q, key, scratch("scores", (*own_q.shape[:-1], s), wide))
+            scores = product(own_q, key, scratch("scores", (*own_q.shape[:-1], s), wide))
             grid = scores.reshape(k * G, -1, s)
             self.adjust(grid, b, heads, piece, keys)
             limits = self.limits(b, heads, piece, keys, weights=calm)
             if not calm:
                 hide(grid, limits)
-                raised = np.maximum(own_highest, scores.max(axis=-1, keepdims=True))
-                # A row that has seen no key yet is shifted by 0: exp(-inf - 0) is 0, where exp(-inf + inf) would be NaN.
-                shift = np.where(np.isneginf(raised), wide.type(0), raised)
-                scores -= shift
-                correction = np.exp(own_highest - shift)
-                own_total *= correction
-                own_sums *= correction
-                own_highest[...] = raised
+                correction = _shift(scores, own_highest)
+                if not is_empty:
+                    own_total *= correction
+                    own_sums *= correction
             weights = power(base, scores)
             if calm:
                 hide(grid, limits)
+            if is_empty:
+                mix(weights, value, sums)
+                np.matmul(weights, _ones(s, wide), out=total)
+                is_empty = False
+                continue
             if careful and limits:
                 seen = functools.reduce(np.logical_and, (limit > 0 for limit in limits))
                 seen = np.broadcast_to(seen, grid.shape)[None]
                 mixed = without_leaks(grid[None], self.value[b, ks, keys][None], seen).reshape(own_sums.shape)
             else:
-                mixed = _mix(weights, value, scratch("mixed", own_sums.shape, wide))
+                mixed = mix(weights, value, scratch("mixed", own_sums.shape, wide))
             own_sums += mixed
             own_total += weights @ _ones(s, wide)
+        if is_empty:
+            sums.fill(0)
+        self._store(b, heads, rows, sums, total, highest)
+
+    def _store(self, b: int, heads: slice, rows: slice, sums: Array, total: Array, highest: Array) -> None:
+        """Output and log-sum-exp of some rows, from the sums of their exponentials."""
         blind = total == 0
-        some = np.where(blind, wide.type(1), total)
-        sums /= some
-        self.out[b, heads, rows] = sums.reshape(k * self.group, -1, V)
-        log = np.where(blind, wide.type(-np.inf), highest + np.log(some))
-        self.log_sum_exp[b, heads, rows] = log.reshape(k * self.group, -1)
+        total[blind] = 1
+        log = highest + np.log(total)
+        log[blind] = -np.inf
+        each = (heads.stop - heads.start, rows.stop - rows.start, -1)
+        np.divide(sums.reshape(each), total.reshape(each), out=self.out[b, heads, rows], casting="same_kind")
+        self.log_sum_exp[b, heads, rows] = log.reshape(each[:2])
 
     def adjust(
         self, grid: Array, b: int, heads: slice, rows: slice, keys: slice, *, with_slope: bool = False
@@ -255,6 +268,8 @@ class Walk:
 
     def inside(self, b: int, rows: slice) -> slice:
         """The keys that all of the rows see, as far as no mask hides them."""
+        if self.everything:
+            return slice(0, self.key.shape[2])
         return slice(int(self.first[b, rows].max()), int(self.last[b, rows].min()))
 
     def limits(self, b: int, heads: slice, rows: slice, keys: slice, *, weights: bool) -> list[Array]:
@@ -281,40 +296,18 @@ def _ones(s: int, dtype: np.dtype[Any]) -> Array:
     return np.ones((s, 1), dtype)
 
 
-def _longest(rows: Array) -> Array:
-    """(k,): the largest norm of a row of (k,r,H), among the rows that are finite."""
-    squares = np.einsum("krh,krh->kr", rows, rows)
-    largest = squares.max(axis=1, initial=0)
-    if not np.isfinite(largest).all():
-        largest = squares.max(axis=1, where=np.isfinite(rows).all(axis=2), initial=0)
-    found: Array = np.sqrt(largest)
-    return found
+def _shift(scores: Array, highest: Array) -> Array:
+    """Take from the scores (...,r,s) the largest that their row has had so far, in place, and raise `highest` (...,r,1) to it.
 
-
-def _product(q: Array, key: Array, out: Array) -> Array:
-    """q (k,r,H) @ key (k,s,H) transposed, into `out` (k,r,s); or with one more axis, of a group's heads, after k."""
-    if q.ndim > 3 or q.shape[1] > _SKINNY:
-        np.matmul(q, key.swapaxes(-2, -1), out=out)
-        return out
-    (k, r, H), s = q.shape, key.shape[1]
-    turned, whole = q.swapaxes(1, 2), s - s % _PIECE
-    pieces = key[:, :whole].reshape(k, -1, _PIECE, H) @ turned[:, None]
-    np.copyto(out[:, :, :whole], pieces.reshape(k, whole, r).swapaxes(1, 2))
-    np.copyto(out[:, :, whole:], (key[:, whole:] @ turned).swapaxes(1, 2))
-    return out
-
-
-def _mix(weights: Array, value: Array, out: Array) -> Array:
-    """weights (k,r,s) @ value (k,s,V), into `out` (k,r,V); or with one more axis, as in _product."""
-    if weights.ndim > 3 or weights.shape[1] > _SKINNY:
-        np.matmul(weights, value, out=out)
-        return out
-    (k, r, s), V = weights.shape, value.shape[2]
-    whole = s - s % _PIECE
-    pieces = weights[:, :, :whole].reshape(k, r, -1, _PIECE).swapaxes(1, 2)
-    np.sum(pieces @ value[:, :whole].reshape(k, -1, _PIECE, V), axis=1, out=out)
-    out += weights[:, :, whole:] @ value[:, whole:]
-    return out
+    What earlier sums of the rows have to be multiplied by.
+    """
+    raised = np.maximum(highest, scores.max(axis=-1, keepdims=True))
+    # A row that has seen no key yet is shifted by 0: exp(-inf - 0) is 0, where exp(-inf + inf) would be NaN.
+    shift = np.where(np.isneginf(raised), scores.dtype.type(0), raised)
+    scores -= shift
+    correction: Array = np.exp(highest - shift)
+    highest[...] = raised
+    return correction
 
 
 def power(base: float, exponent: Array) -> Array:

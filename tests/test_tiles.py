@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from backends import jax_chunked, numpy_backend, numpy_blocked, tf_chunked
+from backends import jax_chunked, numpy_backend, numpy_blocked, numpy_products, tf_chunked
 from backends.interface import Asked
 from backends.problem import Semantics
 from tests.helpers import Problem, hold, hold_gradients, make_problem, problems, with_upstream
@@ -26,8 +26,10 @@ def test_numpy_blocked_with_small_tiles(
     monkeypatch.setattr(numpy_blocked, "threads", lambda: threads)
     monkeypatch.setattr(numpy_blocked, "_WORTH_THREADS", 0)
     monkeypatch.setattr(numpy_blocked, "_has_fast_exp2", lambda: threads == 1)
-    monkeypatch.setattr(numpy_blocked, "_SKINNY", 4)
-    monkeypatch.setattr(numpy_blocked, "_PIECE", 3)
+    monkeypatch.setattr(numpy_blocked, "FEW_ROWS", 4)
+    monkeypatch.setattr(numpy_products, "FEW_ROWS", 4)
+    monkeypatch.setattr(numpy_products, "_PIECE", 3)
+    monkeypatch.setattr(numpy_products, "copies_pieces", lambda: query_tile == 4)
     monkeypatch.setattr(numpy_blocked, "_STEP", 2)
 
     @settings(max_examples=25)

@@ -8,7 +8,7 @@ _LONGEST, _LONGEST_S = 1.8, 0.6
 are fewer of them where calls are too long for it."""
 _FEWEST_CALLS = 3
 """So that a block has a middle lap, and the call that goes before it untimed is a quarter of the turn and not half."""
-_LONGEST_BLOCK_S = 2.0
+_LONGEST_BLOCK_S = 1.0
 """Longer than this no block gets for the sake of those calls."""
 
 

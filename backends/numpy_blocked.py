@@ -32,8 +32,11 @@ _FEW = 128
 _STEP = 256
 """Rows of a piece where a tile meets the edge of what is seen: a piece takes no keys that only later rows see. Of 4096 keys
 under causal 6 % are computed in vain then, not 12, and the rest keeps the pace of 512 rows, which is 5 % faster."""
-_WORTH_THREADS = 1 << 26
+_WORTH_THREADS = 1 << 28
 """Operations, or 16 times the numbers read, below which a second thread costs more than it brings."""
+_WHOLE = 2 * ROWS * KEYS
+"""Scores up to which a problem goes the textbook way, without AVX-512: tiles took 1.07 of its time for self-128 on one thread,
+and 1.14 on two."""
 _HEADS, _ALL_TILES = 4, 32
 """How many times larger tiles are on several threads (they take more heads), while all of them are no more than so many. On a
 virtual machine each operation ends with 40 us of waiting for the interpreter's lock: bert-384 on two threads took 1.11 of
@@ -45,6 +48,13 @@ def _has_fast_exp2() -> bool:
     """NumPy computes exp2 in vectors where the processor has AVX-512; elsewhere its exp is the faster one."""
     found = np.show_config(mode="dicts")["SIMD Extensions"]
     return not {"X86_V4", "AVX512_SKX"}.isdisjoint([*found.get("baseline", ()), *found.get("found", ())])
+
+
+def goes_whole(query: Array, key: Array, asked: Asked) -> bool:
+    """Whether a plain problem is so small that the textbook form is faster, where no fast exp2 makes up for what tiles cost."""
+    (B, N, T, _), S = query.shape, key.shape[2]
+    plain = not asked.hides and asked.bias is None and asked.softcap is None
+    return plain and T > 1 and B * N * T * S <= _WHOLE and not _has_fast_exp2()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,7 @@ class Walk:
     def through(cls, query: Array, key: Array, value: Array, asked: Asked) -> Walk:
         """Forward, done."""
         (B, _, T, H), wide = query.shape, np.result_type(query.dtype, np.float32)
-        everything = asked.causal is None and asked.window is None and asked.kv_lengths is None
+        everything = _sees_everything(asked, T)
         S = key.shape[2]
         ends = (0, S) if everything else intervals(T, S, asked.causal, asked.window, asked.kv_lengths)
         first, last = (np.asarray(end, np.int32) for end in ends)  # twice as fast to compare as int64
@@ -201,7 +211,7 @@ class Walk:
             if is_empty and (careful or piece != rows):
                 sums.fill(0)
                 is_empty = False
-            s, value, key = keys.stop - keys.start, self.value[b, ks, keys], self.key[b, ks, keys]
+            value, key = self.value[b, ks, keys], self.key[b, ks, keys]
             own_q, own_highest, own_total, own_sums = q, highest, total, sums
             if piece != rows:  # views of some rows of each head
                 at = slice(piece.start - rows.start, piece.stop - rows.start)
@@ -209,8 +219,8 @@ class Walk:
                     a.reshape(k, G, t, -1)[:, :, at] for a in (q, highest, total, sums)
                 )
                 value, key = value[:, None], key[:, None]
-            scores = product(own_q, key, scratch("scores", (*own_q.shape[:-1], s), wide))
-            grid = scores.reshape(k * G, -1, s)
+            scores = product(own_q, key, scratch("scores", (*own_q.shape[:-1], keys.stop - keys.start), wide))
+            grid = scores.reshape(k * G, -1, scores.shape[-1])
             self.adjust(grid, b, heads, piece, keys)
             limits = self.limits(b, heads, piece, keys, weights=calm)
             if not calm:
@@ -224,7 +234,7 @@ class Walk:
                 hide(grid, limits)
             if is_empty:
                 mix(weights, value, sums)
-                np.matmul(weights, _ones(s, wide), out=total)
+                total[...] = self._row_sums(weights)
                 is_empty = False
                 continue
             if careful and limits:
@@ -234,10 +244,18 @@ class Walk:
             else:
                 mixed = mix(weights, value, scratch("mixed", own_sums.shape, wide))
             own_sums += mixed
-            own_total += weights @ _ones(s, wide)
+            own_total += self._row_sums(weights)
         if is_empty:
             sums.fill(0)
         self._store(b, heads, rows, sums, total, highest)
+
+    def _row_sums(self, weights: Array) -> Array:
+        """(...,r,1): as a product with ones it takes a third of the time, but not where BLAS wakes its threads for it."""
+        if self.threads == 1 and threads() > 1:
+            sums: Array = weights.sum(axis=-1, keepdims=True)
+        else:
+            sums = weights @ _ones(weights.shape[-1], self.wide)
+        return sums
 
     def _store(self, b: int, heads: slice, rows: slice, sums: Array, total: Array, highest: Array) -> None:
         """Output and log-sum-exp of some rows, from the sums of their exponentials."""
@@ -283,6 +301,12 @@ class Walk:
         if self.asked.mask is not None:
             found.append(limit_of(tile_of(self.asked.mask, b, heads, rows, keys), self.wide, weights=weights))
         return found
+
+
+def _sees_everything(asked: Asked, T: int) -> bool:
+    """Whether all rows see all keys, as far as no mask hides them: when decoding under causal, too."""
+    is_causal = asked.causal is not None and not (asked.causal == "bottom_right" and T == 1)
+    return not is_causal and asked.window in (None, (None, None)) and asked.kv_lengths is None
 
 
 def _tiles(start: int, stop: int, span: int) -> Iterator[slice]:

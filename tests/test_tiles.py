@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -25,6 +26,7 @@ def test_numpy_blocked_with_small_tiles(
     monkeypatch.setattr(numpy_blocked, "KEYS", key_tile)
     monkeypatch.setattr(numpy_blocked, "threads", lambda: threads)
     monkeypatch.setattr(numpy_blocked, "_WORTH_THREADS", 0)
+    monkeypatch.setattr(numpy_blocked, "_WHOLE", 0)
     monkeypatch.setattr(numpy_blocked, "_has_fast_exp2", lambda: threads == 1)
     monkeypatch.setattr(numpy_blocked, "FEW_ROWS", 4)
     monkeypatch.setattr(numpy_products, "FEW_ROWS", 4)
@@ -39,6 +41,36 @@ def test_numpy_blocked_with_small_tiles(
         assert hold_gradients("numpy/blocked", with_upstream(problem)) != "refused"
 
     holds()
+
+
+@pytest.mark.parametrize(
+    ("changed", "whole"),
+    [
+        ({}, True),
+        ({"T": 1}, False),
+        ({"T": 1100, "S": 1100}, False),
+        ({"causal": "top_left"}, False),
+        ({"window": (700, None)}, False),
+        ({"kv_lengths": (200, 100)}, False),
+        ({"softcap": 5.0}, False),
+    ],
+)
+def test_small_plain_problems_go_whole_where_tiles_bring_nothing(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], whole: bool
+) -> None:
+    """Anything else that is asked for keeps to the tiles, so that small questions are asked of them."""
+    problem = make_problem(**{"B": 2, "T": 200, "S": 200, "N": 2, "K": 1, "dtype": "float32", **changed})
+    query, key = (np.swapaxes(array, 1, 2) for array in (problem.inputs.query, problem.inputs.key))
+    semantics = problem.semantics
+    asked = Asked(
+        causal=semantics.causal,
+        window=semantics.window,
+        softcap=semantics.softcap,
+        kv_lengths=problem.inputs.kv_lengths,
+    )
+    for fast in (False, True):
+        monkeypatch.setattr(numpy_blocked, "_has_fast_exp2", lambda fast=fast: fast)
+        assert numpy_blocked.goes_whole(query, key, asked) == (whole and not fast)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 
 from backends.accuracy import Roundoffs
 from backends.interface import Asked, Prepared, Unsupported, implementation
-from backends.numpy_blocked import Walk, goes_whole
+from backends.numpy_blocked import Walk, goes_whole, together
 from backends.numpy_blocked_backward import backward
 from backends.numpy_hiding import hide_unseen, without_leaks
 from backends.numpy_threads import blas, threads
@@ -231,6 +231,7 @@ def _blocked_log_sum_exp(query: Array, key: Array, value: Array, **keywords: Any
 @implementation("numpy/blocked", gradient=_blocked_backward, log_sum_exp=_blocked_log_sum_exp, **_OURS)
 def blocked(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     """Tiles with a running softmax, heads spread over threads; memory linear in T, hidden tiles skipped."""
-    if goes_whole(query, key, Asked(**keywords)):
+    asked = Asked(**keywords)
+    if goes_whole(query, key, asked):
         return naive(query, key, value, **keywords)
-    return Walk.through(query, key, value, Asked(**keywords)).out
+    return Walk.through(*together(query, key, value, asked), asked).out.reshape(*query.shape[:3], value.shape[3])

@@ -26,7 +26,7 @@ _APART = 4
 
 def product(q: Array, key: Array, out: Array) -> Array:
     """q (k,r,H) @ key (k,s,H) transposed, into `out` (k,r,s); or with one more axis, of a group's heads, after k."""
-    in_pieces = q.shape[1] <= _APART and threads() == 1 if copies_pieces() else q.shape[1] <= FEW_ROWS
+    in_pieces = 1 < q.shape[1] <= _APART and threads() == 1 if copies_pieces() else q.shape[1] <= FEW_ROWS
     if q.ndim > 3 or not in_pieces:
         np.matmul(q, key.swapaxes(-2, -1), out=out)
         return out

@@ -90,6 +90,22 @@ def test_numpy_blocked_across_its_own_tiles(asked: dict[str, Any]) -> None:
     assert hold("numpy/blocked", problem) == "accepted"
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"causal": "bottom_right"},
+        {"T": 3, "N": 6, "K": 2},
+        {"kv_lengths": (900, 1100, 0)},
+        {"mask": (3, 1, 1, 1100)},
+    ],
+)
+def test_numpy_blocked_decodes_for_several_users(asked: dict[str, Any]) -> None:
+    """Together where all see all of their keys, and one by one elsewhere."""
+    problem = make_problem(**{"B": 3, "T": 1, "S": 1100, "N": 8, "K": 4, "V": 24, "dtype": "float32", **asked})
+    assert hold("numpy/blocked", problem) == "accepted"
+
+
 @pytest.mark.parametrize("block", [(1, 2), (6, 4), (13, 64)])
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problem=problems(dtypes=("float32", "bfloat16"), longest=20))

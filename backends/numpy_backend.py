@@ -9,7 +9,7 @@ import numpy as np
 
 from backends.accuracy import Roundoffs
 from backends.interface import Asked, Prepared, Unsupported, implementation
-from backends.numpy_blocked import Walk, goes_whole, together
+from backends.numpy_blocked import Walk, as_one, goes_whole
 from backends.numpy_blocked_backward import backward
 from backends.numpy_hiding import hide_unseen, without_leaks
 from backends.numpy_threads import blas, threads
@@ -234,4 +234,4 @@ def blocked(query: Array, key: Array, value: Array, **keywords: Any) -> Array:
     asked = Asked(**keywords)
     if goes_whole(query, key, asked):
         return naive(query, key, value, **keywords)
-    return Walk.through(*together(query, key, value, asked), asked).out.reshape(*query.shape[:3], value.shape[3])
+    return Walk.through(*as_one(query, key, value, asked), asked).out.reshape(*query.shape[:3], value.shape[3])

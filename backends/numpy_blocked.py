@@ -57,7 +57,7 @@ def goes_whole(query: Array, key: Array, asked: Asked) -> bool:
     return plain and T > 1 and B * N * T * S <= _WHOLE and not _has_fast_exp2()
 
 
-def together(query: Array, key: Array, value: Array, asked: Asked) -> tuple[Array, Array, Array]:
+def as_one(query: Array, key: Array, value: Array, asked: Asked) -> tuple[Array, Array, Array]:
     """The three as one batch element of many heads where a few rows see all of their keys: nothing tells elements apart.
 
     Decoding for eight users took 1.5 of numpy/naive's time one by one, and 1.1 so.
@@ -190,8 +190,8 @@ class Walk:
         (B, K, S), over, tiles = self.key.shape[:3], self.threads, self.row_tiles(in_pieces=self.group == 1)
         longest = max((rows.stop - rows.start for rows in tiles), default=1) * self.group
         room = ROWS * KEYS * (1 if over == 1 else max(1, min(_HEADS, _ALL_TILES // over)))
-        together = max(1, min(room // max(1, longest * min(S, KEYS)), -(-B * K * len(tiles) // over)))
-        groups = [slice(k, min(k + together, K)) for k in range(0, K, together)]
+        own = max(1, min(room // max(1, longest * min(S, KEYS)), -(-B * K * len(tiles) // over)))
+        groups = [slice(k, min(k + own, K)) for k in range(0, K, own)]
         if longest > FEW_ROWS and self.asked.bias is None:  # else it costs more than it saves
             spread(self._look, [(b, ks) for b in range(B) for ks in groups], over)
         # Those that see most come first: whoever is done early finds a short one left.

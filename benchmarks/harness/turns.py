@@ -16,7 +16,7 @@ def calls_and_turns(per_call_s: float, block_s: float, rounds: int) -> tuple[int
     """Calls of each block, and blocks in one process: `rounds` of them, of some `block_s`, and fewer where calls are long.
 
     Before each block goes one more call, which is not timed. Over the cells of `default` on one CPU, 53 % of the time that
-    turns took was timed while a long call had four blocks of one call each, and 72 % is since it has three of three.
+    turns took was timed while a long call had four blocks of one call each, and 70 % is since most have three of three.
     """
     calls = max(1, round(block_s / per_call_s), min(_FEWEST_CALLS, int(_LONGEST_BLOCK_S / per_call_s)))
     turns = round(max(_LONGEST_S, _LONGEST * rounds * block_s) / (per_call_s * (calls + 1)))

@@ -31,7 +31,11 @@ def test_numpy_blocked_with_small_tiles(
     monkeypatch.setattr(numpy_blocked, "FEW_ROWS", 4)
     monkeypatch.setattr(numpy_products, "FEW_ROWS", 4)
     monkeypatch.setattr(numpy_products, "_PIECE", 3)
-    monkeypatch.setattr(numpy_products, "copies_pieces", lambda: query_tile == 4)
+    for module in (numpy_blocked, numpy_products):
+        monkeypatch.setattr(module, "copies_pieces", lambda: query_tile == 4)
+    monkeypatch.setattr(
+        numpy_products, "threads", lambda: threads
+    )  # with one, rows go one by one where pieces are copied
     monkeypatch.setattr(numpy_blocked, "_STEP", 2)
 
     @settings(max_examples=25)

@@ -216,4 +216,5 @@ def test_allocators_that_keep_memory_hide_nothing(id):
     assert small is not None
     assert large >= 0.95 * 8 * 1024**2 * 4
     # A quarter would be exact; where TensorFlow's allocator tells nothing (no oneDNN), small arrays may be counted twice.
-    assert 0.95 * 8 * 512**2 * 4 <= small <= 0.5 * large
+    is_silent = id == "tf_keras/attention" and registry.load("tf_keras").watch("cpu") is None
+    assert 0.95 * 8 * 512**2 * 4 <= small <= (0.5 if is_silent else 0.4) * large

@@ -79,8 +79,12 @@ class Asked:
     @property
     def hides(self) -> bool:
         """Whether anything makes keys invisible."""
-        given = self.mask is not None or self.causal is not None or self.kv_lengths is not None
-        return given or self.window not in (None, (None, None))
+        return self.mask is not None or self.has_edges
+
+    @property
+    def has_edges(self) -> bool:
+        """Whether causal, a window or lengths end what a query row sees."""
+        return self.causal is not None or self.kv_lengths is not None or self.window not in (None, (None, None))
 
     def cut(self, part: Callable[[Any], Any]) -> Asked:
         """The same of a part of the problem: mask and bias as `part` makes them, where they are given."""

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Array = Any
 
 
-_HIT = "/jax/compilation_cache/cache_hits"
-_from_disk: Counter[str] = Counter()
+_events: Counter[str] = Counter()
+"""JAX's own, of this process."""
 
 
 def load() -> None:
@@ -126,13 +126,12 @@ def keep_compiled(folder: str) -> None:
 
 
 def taken_from_disk() -> int:
-    """By JAX's own events."""
-    return _from_disk[_HIT]
+    """By JAX's own count."""
+    return _events["/jax/compilation_cache/cache_hits"]
 
 
 def _count(event: str, **_: Any) -> None:
-    if event == _HIT:
-        _from_disk[_HIT] += 1
+    _events[event] += 1
 
 
 def watch(device: str) -> Callable[[], int | None] | None:

@@ -8,6 +8,7 @@ for at all, and where NumPy has a fast exp2 the scale carries the logarithm.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator
@@ -154,27 +155,22 @@ class Walk:
 
     def key_tiles(self, b: int, rows: slice, span: int) -> Iterator[slice]:
         """Those that some of the rows see."""
-        if self.everything:
-            return _tiles(0, self.key.shape[2], span)
-        return _tiles(int(self.first[b, rows].min()), int(self.last[b, rows].max()), span)
+        outside = self.outside(b, rows)
+        return _tiles(outside.start, outside.stop, span)
 
     def tiles(self, b: int, rows: slice, span: int) -> Iterator[tuple[slice, slice]]:
         """(rows, keys) of one row tile: all of its rows where all see the keys, pieces of them at the edges."""
-        inside, first, last = self.inside(b, rows), self.first[b], self.last[b]
-        if (
-            self.everything
-            or rows.stop - rows.start <= _STEP
-            or inside == slice(int(first[rows].min()), int(last[rows].max()))
-        ):
+        inside = self.inside(b, rows)
+        if inside == self.outside(b, rows) or rows.stop - rows.start <= _STEP:
             yield from ((rows, keys) for keys in self.key_tiles(b, rows, span))
             return
         start, stop = inside.start, inside.start + max(0, inside.stop - inside.start) // span * span
         yield from ((rows, keys) for keys in _tiles(start, stop, span))
         for row in range(rows.start, rows.stop, _STEP):
             piece = slice(row, min(row + _STEP, rows.stop))
-            left, right = int(first[piece].min()), int(last[piece].max())
-            yield from ((piece, keys) for keys in _tiles(left, min(start, right), span))
-            yield from ((piece, keys) for keys in _tiles(max(left, stop), right, span))
+            outside = self.outside(b, piece)
+            yield from ((piece, keys) for keys in _tiles(outside.start, min(start, outside.stop), span))
+            yield from ((piece, keys) for keys in _tiles(max(outside.start, stop), outside.stop, span))
 
     def heads(self, ks: slice) -> slice:
         """The query heads that read these key/value heads."""
@@ -245,19 +241,16 @@ class Walk:
             weights = power(base, scores)
             if calm:
                 hide(grid, limits)
+            own_total += self._row_sums(weights)
             if is_empty:
                 mix(weights, value, sums)
-                total[...] = self._row_sums(weights)
                 is_empty = False
-                continue
-            if careful and limits:
+            elif careful and limits:
                 seen = functools.reduce(np.logical_and, (limit > 0 for limit in limits))
                 seen = np.broadcast_to(seen, grid.shape)[None]
-                mixed = without_leaks(grid[None], self.value[b, ks, keys][None], seen).reshape(own_sums.shape)
+                own_sums += without_leaks(grid[None], self.value[b, ks, keys][None], seen).reshape(own_sums.shape)
             else:
-                mixed = mix(weights, value, scratch("mixed", own_sums.shape, wide))
-            own_sums += mixed
-            own_total += self._row_sums(weights)
+                own_sums += mix(weights, value, scratch("mixed", own_sums.shape, wide))
         if is_empty:
             sums.fill(0)
         self._store(b, heads, rows, sums, total, highest)
@@ -303,6 +296,12 @@ class Walk:
             return slice(0, self.key.shape[2])
         return slice(int(self.first[b, rows].max()), int(self.last[b, rows].min()))
 
+    def outside(self, b: int, rows: slice) -> slice:
+        """The keys from the first that any of the rows sees to the last."""
+        if self.everything:
+            return slice(0, self.key.shape[2])
+        return slice(int(self.first[b, rows].min()), int(self.last[b, rows].max()))
+
     def limits(self, b: int, heads: slice, rows: slice, keys: slice, *, weights: bool) -> list[Array]:
         """What hides the scores, or the weights, of one tile, each broadcastable to (heads, rows, keys); see numpy_hiding."""
         found, inside = [], self.inside(b, rows)
@@ -318,8 +317,9 @@ class Walk:
 
 def _sees_everything(asked: Asked, T: int) -> bool:
     """Whether all rows see all keys, as far as no mask hides them: when decoding under causal, too."""
-    is_causal = asked.causal is not None and not (asked.causal == "bottom_right" and T == 1)
-    return not is_causal and asked.window in (None, (None, None)) and asked.kv_lengths is None
+    if asked.causal == "bottom_right" and T == 1:
+        asked = dataclasses.replace(asked, causal=None)
+    return not asked.has_edges
 
 
 def _tiles(start: int, stop: int, span: int) -> Iterator[slice]:

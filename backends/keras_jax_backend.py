@@ -30,6 +30,8 @@ compile = jax_backend.compile
 differentiate = jax_backend.differentiate
 pull_back = jax_backend.pull_back
 watch = jax_backend.watch
+keep_compiled = jax_backend.keep_compiled
+taken_from_disk = jax_backend.taken_from_disk
 matmul = jax_backend.matmul
 stream = jax_backend.stream
 

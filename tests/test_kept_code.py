@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from backends import jax_backend, keras_jax_backend, keras_torch_backend, torch_backend
 from benchmarks.cases import Case, parse_shape
 from benchmarks.harness.session import Session, usual_workers
 from tests.processes import ROOT
@@ -88,3 +89,12 @@ def test_what_the_user_has_set_up_stays(tmp_path, variable, value, wanted):
     environment = {**os.environ, variable: value}
     found = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == wanted
+
+
+@pytest.mark.parametrize(
+    ("keras", "host"), [(keras_jax_backend, jax_backend), (keras_torch_backend, torch_backend)], ids=["jax", "torch"]
+)
+@pytest.mark.parametrize("name", ["watch", "keep_compiled", "taken_from_disk"])
+def test_keras_offers_what_its_backend_does(keras, host, name):
+    """It is the same framework that compiles."""
+    assert getattr(keras, name, None) is getattr(host, name, None)

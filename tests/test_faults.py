@@ -77,6 +77,11 @@ FAULTS = {
     "no-fields": ("crashed", "without first_call_s, to 'prepare'", "tell(); time.sleep(1000)"),
     "no-time": ("crashed", "first_call_s=nan, to 'prepare'", "tell(first_call_s=float('nan')); time.sleep(1000)"),
     "twice": ("unsupported", "said it twice", "tell(status='unsupported', reason='said it twice'); raise ValueError"),
+    "late": (
+        "unsupported",
+        "said it early",
+        "tell(status='unsupported', reason='said it early'); time.sleep(0.5); raise ValueError",
+    ),
     "endless": ("timeout", "no answer within 4 s", "while True:\n        os.write(1, b'x' * 2**21); time.sleep(0.02)"),
     "exits": ("crashed", "exited with code 3", "os._exit(3)"),
     "system-exit": ("crashed", "exited with code 4", "sys.exit(4)"),

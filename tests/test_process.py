@@ -95,6 +95,15 @@ def test_a_request_that_fails_is_an_answer(worker):
     assert worker.ask("release", 60)["status"] == Status.OK
 
 
+def test_the_answer_to_another_request_is_none(worker):
+    """A false answer was taken for that of the first request; the right one, coming late, does not answer the second."""
+    worker.send("release")
+    worker._asked += 1
+    with pytest.raises(WorkerFailed, match="without being asked") as failure:
+        worker.receive(60)
+    assert failure.value.idle
+
+
 def test_a_dead_worker_tells_how_it_ended(worker):
     """Killed from outside, the next request says by which signal."""
     psutil.Process(worker.pid).send_signal(signal.SIGTERM)

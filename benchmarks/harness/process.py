@@ -74,6 +74,8 @@ class Worker:
         self.log = log
         self.frozen = False
         self._spec, self._op = spec, ""
+        self._asked = 0
+        """Number of the last request: an answer that comes late, after another was taken for it, must not answer the next."""
         self._oom_kills = oom_kills()
         self.connection, theirs = Pipe()
         _limit_waiting(self.connection)
@@ -116,10 +118,13 @@ class Worker:
         self.guard.shorten_log()
         self.thaw()
         self._op = op
+        self._asked += 1
+        # A worker of another revision, in `ab`, may know of no numbers.
+        numbered = {"number": self._asked} if self._spec.root == ROOT else {}
         try:
             if self.connection.poll() and self.alive:
-                raise self._failed(Status.CRASHED, "worker answered without being asked", idle=True)
-            protocol.send(self.connection, {"op": op, **fields})
+                raise self._unasked()
+            protocol.send(self.connection, {"op": op, **fields, **numbered})
         except OSError:
             raise self._gone(idle=True) from None
 
@@ -135,6 +140,8 @@ class Worker:
                 if time.monotonic() >= deadline:
                     raise self._failed(Status.TIMEOUT, f"no answer within {limit_s + waited_s:g} s")
             message = protocol.receive(self.connection)
+            if message.pop("number", self._asked) != self._asked:
+                raise self._unasked()
             check(message, self._op, framework=self._spec.framework is not None, ours=self._spec.root == ROOT)
         except protocol.Garbled as error:
             raise self._failed(Status.CRASHED, f"worker answered {error}") from None
@@ -190,6 +197,9 @@ class Worker:
     def _failed(self, status: Status, reason: str, *, idle: bool = False) -> WorkerFailed:
         self.stop()
         return WorkerFailed(status, reason, idle=idle)
+
+    def _unasked(self) -> WorkerFailed:
+        return self._failed(Status.CRASHED, "worker answered without being asked", idle=True)
 
     def _gone(self, *, idle: bool = False) -> WorkerFailed:
         """How the process ended, and the last thing it said."""

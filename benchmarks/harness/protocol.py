@@ -1,6 +1,6 @@
 """How parent and worker talk: one JSON object each way over a socket pair. JSON, so that no answer can run code.
 
-A request is {"op": name, ...}; the answer is {"status": ..., "reason": ..., ...}.
+A request is {"op": name, "number": ..., ...}; the answer is {"status": ..., "reason": ..., "number": that of the request, ...}.
 """
 
 from __future__ import annotations

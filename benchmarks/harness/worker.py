@@ -286,7 +286,9 @@ def serve(connection: Connection, server: Server) -> None:
     """Answer until the parent closes the connection."""
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            protocol.send(connection, answer(server, protocol.receive(connection)))
+            request = protocol.receive(connection)
+            numbered = {"number": request.pop("number")} if "number" in request else {}
+            protocol.send(connection, {**answer(server, request), **numbered})
             with contextlib.suppress(OSError):  # the log's disk may be full
                 sys.stderr.flush()
 

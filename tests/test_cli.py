@@ -9,6 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import backends
+from benchmarks.cli.options import in_dtype
+from benchmarks.plan import select_cases
 from tests.processes import ROOT, attnbench, python
 
 QUICK = (
@@ -184,6 +186,24 @@ def test_an_own_shape_is_timed(tmp_path):
     assert (row["causal"], row["window"], row["mask"], row["status"]) == ("bottom_right", "9:0", "random", "ok")
 
 
+def test_a_suite_is_asked_in_another_dtype():
+    """--dtype renames and recasts the cases of a suite; twins that differed in nothing else become one."""
+    cases = in_dtype(select_cases("flash", ["flash-512-h64-*"]), "float16")
+    assert [case.name for case in cases] == ["flash-512-h64-full-float16", "flash-512-h64-causal-float16"]
+    (one,) = in_dtype(select_cases("decode", ["decode-length-1024"]), "bfloat16")
+    assert (one.name, one.dtype) == ("decode-length-1024-bfloat16", "bfloat16")
+    assert in_dtype((one,), None) == (one,)
+
+
+def test_a_suite_is_timed_in_another_dtype(tmp_path):
+    """The whole way: asked, measured, in the row."""
+    words = ("run", "--suite", "smoke", "--case", "tiny-self", "--dtype", "float64", "--implementation", "numpy/naive")
+    result = attnbench(*words, "--blocks", "1", "--quiet", "--format", "json", "--out", tmp_path / "r")
+    assert result.returncode == 0, result.stderr
+    (row,) = json.loads(result.stdout)
+    assert (row["case"], row["dtype"], row["status"]) == ("tiny-self-float64", "float64", "ok")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -205,7 +225,8 @@ def test_an_own_shape_is_timed(tmp_path):
         (["--shape", "t=8 n=4 h=8", "--kv-lengths", "1,2"], ["2 kv_lengths"]),
         (["--shape", "t=8 n=4 h=8", "--kv-lengths", "many"], ["--kv-lengths 'many'"]),
         (["--shape", "t=8 n=4 h=8", "--window", "3"], ["--window '3'", "LEFT:RIGHT"]),
-        (["--dtype", "float16"], ["--dtype", "needs --shape"]),
+        (["--dtype", "half"], ["dtype='half'", "expected one of float64"]),
+        (["--mask", "random"], ["--mask", "needs --shape"]),
         (["--plugin", "nowhere.py"], ["nowhere.py", "is not a file"]),
         (["--resume", "nowhere"], ["holds no run to resume"]),
         (["--blocks", "0"], ["--blocks"]),

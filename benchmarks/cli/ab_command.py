@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cli.options import Format, in_pass, resolve_environment, resolve_plugins
+from benchmarks.cli.options import Format, in_dtype, in_pass, resolve_environment, resolve_plugins
 from benchmarks.cli.verdict_output import check_suffixes, print_comparison, save_comparison
 from benchmarks.comparison.thresholds import asked_thresholds
 from benchmarks.comparison.verdicts import Exit
@@ -55,6 +55,7 @@ class LiveRequest:
     suite: str
     cases: list[str]
     own_case: Case | None
+    dtype: str | None
     pass_: str | None
     implementations: list[str]
     frameworks: list[str]
@@ -132,7 +133,8 @@ def _plan(request: LiveRequest) -> Iterator[LivePlan]:
     if request.own_case is not None and request.cases:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
     own = request.own_case
-    cases = in_pass(select_cases(request.suite, request.cases) if own is None else (own,), request.pass_)
+    suite_cases = in_dtype(select_cases(request.suite, request.cases), request.dtype) if own is None else (own,)
+    cases = in_pass(suite_cases, request.pass_)
     named = [id for id in (request.a.implementation, request.b.implementation) if id]
     plugins, plugged = resolve_plugins(request.plugins, request.frameworks, [*request.implementations, *named])
     pairs, asked = _pairs(request, cases, plugged)

@@ -82,9 +82,7 @@ def run(
     format: o.OutputFormat = o.Format.TABLE,
     quiet: o.Quiet = False,
     shape: o.ShapeText = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="With --shape: float64, float32 (default), bfloat16 or float16.")
-    ] = None,
+    dtype: o.Dtype = None,
     causal: Annotated[str | None, typer.Option(help="With --shape: top_left or bottom_right.")] = None,
     window: Annotated[str | None, typer.Option(help="With --shape: LEFT:RIGHT, an empty side is open.")] = None,
     softcap: Annotated[float | None, typer.Option(help="With --shape.")] = None,
@@ -115,7 +113,7 @@ def run(
         kv_lengths=kv_lengths,
     )  # fmt: skip
     request = RunRequest(
-        suite=suite, cases=case or [], own_case=own, pass_=pass_, implementations=implementation or [],
+        suite=suite, cases=case or [], own_case=own, dtype=dtype, pass_=pass_, implementations=implementation or [],
         frameworks=framework or [], device=device, plugins=plugin, out=out, resume=resume, format=format, quiet=quiet,
         cpus=cpus, threads=threads, env=env, processes=processes, blocks=blocks, block_s=block_ms / 1000,
         time_limit_s=time_limit, memory_limit=memory_limit, seed=seed, shard=shard, cluster=cluster, parquet=parquet,
@@ -199,7 +197,7 @@ def ab(
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for each step of a cell.")] = 180.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the inputs and of the order of turns.")] = 0,
     shape: o.ShapeText = None,
-    dtype: Annotated[str | None, typer.Option(help="With --shape.")] = None,
+    dtype: o.Dtype = None,
     causal: Annotated[str | None, typer.Option(help="With --shape.")] = None,
     out: o.Out = None,
     format: o.OutputFormat = o.Format.TABLE,
@@ -217,7 +215,7 @@ def ab(
         shape, dtype=dtype, causal=causal, window=None, softcap=None, scale=None, mask=None, bias=None, kv_lengths=None
     )
     request = LiveRequest(
-        suite=suite, cases=case or [], own_case=own, pass_=pass_, implementations=implementation or [],
+        suite=suite, cases=case or [], own_case=own, dtype=dtype, pass_=pass_, implementations=implementation or [],
         frameworks=framework or [], device=device, plugins=plugin,
         a=SideRequest(implementation=a_implementation, python=a_python, revision=a_rev, variables=a_env or []),
         b=SideRequest(implementation=b_implementation, python=b_python, revision=b_rev, variables=b_env or []),

@@ -108,6 +108,13 @@ Bias = Annotated[
     typer.Option(help="With --shape: random, full (another for each head and batch element), keys or alibi."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="float64, float32, bfloat16 or float16: of --shape (default float32), or of all cases of the suite (default as "
+        "they are)."
+    ),
+]
 ShapeText = Annotated[
     str | None, typer.Option("--shape", help='A problem of your own: "b=1 t=2048 s=2048 n=32 k=8 h=128 v=128".')
 ]
@@ -150,14 +157,17 @@ def own_case(
     bias: str | None,
     kv_lengths: str | None,
 ) -> Case | None:
-    """The case that `--shape` and its companions describe. UsageError names what is wrong with it."""
+    """The case that `--shape` and its companions describe; None without it. UsageError names what is wrong.
+
+    The dtype alone may stand without --shape: `in_dtype` gives the cases of a suite in it.
+    """
     from backends.problem import InvalidProblem, Semantics
     from benchmarks.cases import Case, parse_shape
     from benchmarks.errors import UsageError
 
     if shape is None:
         companions = {
-            "dtype": dtype, "causal": causal, "window": window, "softcap": softcap, "scale": scale, "mask": mask,
+            "causal": causal, "window": window, "softcap": softcap, "scale": scale, "mask": mask,
             "bias": bias, "kv-lengths": kv_lengths,
         }  # fmt: skip
         for name, value in companions.items():
@@ -242,6 +252,26 @@ def in_pass(cases: Sequence[Case], name: str | None) -> tuple[Case, ...]:
     if name is not None and name not in PASSES:
         raise UsageError(f"unknown pass {name!r}, expected one of {', '.join(PASSES)}")
     return tuple(case if name is None else dataclasses.replace(case, pass_=name) for case in cases)
+
+
+def in_dtype(cases: Sequence[Case], dtype: str | None) -> tuple[Case, ...]:
+    """The same problems in the dtype that was asked for, named by it, each once; or each in its own. UsageError for one that
+    is not there.
+    """
+    import dataclasses
+
+    from backends.problem import DTYPES
+    from benchmarks.errors import UsageError
+
+    if dtype is None:
+        return tuple(cases)
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype={dtype!r}, expected one of {', '.join(DTYPES)}")
+    found: dict[str, Case] = {}
+    for case in cases:
+        name = case.name if case.dtype == dtype else f"{case.name.removesuffix(f'-{case.dtype}')}-{dtype}"
+        found.setdefault(name, dataclasses.replace(case, name=name, dtype=dtype))
+    return tuple(found.values())
 
 
 def resolve_plugins(

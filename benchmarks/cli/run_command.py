@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import suites
 from benchmarks.cli.consent import check_named, to_be_named
-from benchmarks.cli.options import Format, in_pass, parse_bytes, resolve_environment, resolve_plugins
+from benchmarks.cli.options import Format, in_dtype, in_pass, parse_bytes, resolve_environment, resolve_plugins
 from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
@@ -49,6 +49,7 @@ class RunRequest:
     suite: str
     cases: list[str]
     own_case: Case | None
+    dtype: str | None
     pass_: str | None
     implementations: list[str]
     frameworks: list[str]
@@ -216,7 +217,8 @@ def _plan(request: RunRequest) -> Plan:
 
 
 def _suite_cases(request: RunRequest) -> tuple[Case, ...]:
-    return select_shard(select_cases(request.suite, request.cases), request.suite, request.shard)
+    cases = in_dtype(select_cases(request.suite, request.cases), request.dtype)
+    return select_shard(cases, request.suite, request.shard)
 
 
 def _print(outcome: Outcome, plan: Plan, folder: RunFolder, format: Format) -> None:

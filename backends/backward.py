@@ -11,6 +11,8 @@ the format of P. Invisible keys and values, whatever they hold, have no part in 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -18,17 +20,19 @@ import numpy as np
 
 from backends import reference
 from backends.accuracy import Expected, Roundoffs, expect, score_errors, through_softmax
+from backends.numpy_threads import mapped
 from backends.visibility import as_four
 
 if TYPE_CHECKING:
-    from backends.problem import Inputs, Semantics
+    from backends.problem import Inputs, Semantics, Shape
 
 NAMES = ("query", "key", "value", "bias")
 """What there are gradients of, in the order in which an implementation returns them after the output."""
 _AXES = {"query": "b,t,n,h", "key": "b,s,k,h", "value": "b,s,k,v", "bias": "b,n,t,s"}
-_ROUNDOFFS = tuple(field.name for field in fields(Roundoffs))
-_UNITS = {unit: Roundoffs(**{name: float(name == unit) for name in _ROUNDOFFS}) for unit in _ROUNDOFFS}
-"""A bound is linear in the roundoffs: its coefficients are what it is where one of them is 1 and the others are 0."""
+_UNITS = tuple(field.name for field in fields(Roundoffs))
+_EXACT = "exact"
+_Terms = dict[tuple[str, str], np.ndarray]
+"""By the name of an array and what of its gradient: _EXACT, or the coefficient of a roundoff in its bound."""
 
 
 def wanted(inputs: Inputs) -> tuple[str, ...]:
@@ -81,17 +85,66 @@ def _backward(block: reference.Rows, inputs: Inputs, semantics: Semantics) -> _B
 
 def compute(inputs: Inputs, semantics: Semantics) -> dict[str, np.ndarray]:
     """The gradients by name, float64, each of its array's shape. Needs inputs.upstream."""
-    found = {name: np.zeros(_array(inputs, name).shape) for name in wanted(inputs)}
-    group = inputs.shape.N // inputs.shape.K
-    for block in reference.rows(inputs, semantics):
-        b, rows, n = block.at
-        back = _backward(block, inputs, semantics)
-        found["query"][b, rows, n] = back.products @ back.key * block.scale
-        found["key"][b, :, n // group] += back.products.T @ block.query * block.scale
-        found["value"][b, :, n // group] += block.probability.T @ back.upstream
-        if "bias" in found:
-            _add(found["bias"], block.at, back.scores)
+    found = _sums(inputs, (_EXACT,), semantics, lambda block: _exact(_backward(block, inputs, semantics), inputs))
+    return {name: found[name, _EXACT] for name in wanted(inputs)}
+
+
+def _sums(
+    inputs: Inputs, kinds: Sequence[str], semantics: Semantics, terms: Callable[[reference.Rows], _Terms]
+) -> _Terms:
+    """Add up what each block of rows contributes. Threads share large problems: each sums a run of blocks of one key/value
+    head, and the runs are added in their order.
+    """
+    shape = inputs.shape
+    names, group = wanted(inputs), shape.N // shape.K
+    found = {(name, kind): np.zeros(_array(inputs, name).shape) for name in names for kind in kinds}
+
+    def one(run: list[reference.Place]) -> _Terms:
+        own: _Terms = {}
+        for block in reference.rows(inputs, semantics, run):
+            b, rows, n = block.at
+            for to, term in terms(block).items():
+                if to[0] == "query":
+                    found[to][b, rows, n] = term
+                elif to[0] == "bias":
+                    _add(found[to], block.at, term)
+                elif to in own:
+                    own[to] += term
+                else:
+                    own[to] = term
+        return own
+
+    # What a bias is added to belongs to several heads, or all: one thread does it.
+    over = 1 if "bias" in names else reference.threads_for(shape)
+    runs = _runs(shape, over)
+    for run, own in zip(runs, mapped(one, [(run,) for run in runs], over), strict=True):
+        b, _, n = run[0]
+        for to, term in own.items():
+            found[to][b, :, n // group] += term
     return found
+
+
+def _runs(shape: Shape, of_head: int) -> list[list[reference.Place]]:
+    """The blocks of rows of each key/value head of each batch element, in so many runs or fewer."""
+    heads: dict[tuple[int, int], list[reference.Place]] = {}
+    for b, rows, n in reference.places(shape):
+        heads.setdefault((b, n // (shape.N // shape.K)), []).append((b, rows, n))
+    found = []
+    for own in heads.values():
+        step = math.ceil(len(own) / of_head)
+        found += [own[first : first + step] for first in range(0, len(own), step)]
+    return found
+
+
+def _exact(back: _Backward, inputs: Inputs) -> _Terms:
+    """What these rows add to the gradients."""
+    block, products = back.block, back.products
+    found = {
+        ("query", _EXACT): products @ back.key * block.scale,
+        ("key", _EXACT): products.T @ block.query * block.scale,
+        ("value", _EXACT): block.probability.T @ back.upstream,
+    }
+    return found if inputs.bias is None else {**found, ("bias", _EXACT): back.scores}
 
 
 def _array(inputs: Inputs, name: str) -> np.ndarray:
@@ -118,17 +171,16 @@ def expect_all(inputs: Inputs, semantics: Semantics) -> dict[str, Expected]:
     names = wanted(inputs)
     if not names:
         return {"output": output}
-    exact = compute(inputs, semantics)
-    sums = {(name, unit): np.zeros(exact[name].shape) for name in names for unit in _UNITS}
-    for block in reference.rows(inputs, semantics):
+
+    def terms(block: reference.Rows) -> _Terms:
         back = _backward(block, inputs, semantics)
-        from_product, from_score = score_errors(block, semantics, inputs.shape.H)
-        for unit, u in _UNITS.items():
-            scores = from_product * u.product + from_score * u.score
-            _collect({name: sums[name, unit] for name in names}, back, scores, u, inputs, semantics)
+        exact = _exact(back, inputs)
+        return exact | _bounds(back, exact, inputs, semantics)
+
+    sums = _sums(inputs, (_EXACT, *_UNITS), semantics, terms)
     gradients = {
         name: Expected(
-            exact[name],
+            sums[name, _EXACT],
             {unit: sums[name, unit].astype(np.float32) for unit in _UNITS},
             output.score_product,
             output.score_score,
@@ -140,43 +192,66 @@ def expect_all(inputs: Inputs, semantics: Semantics) -> dict[str, Expected]:
     return {"output": output, **gradients}
 
 
-def _collect(
-    to: dict[str, np.ndarray],
-    back: _Backward,
-    score_error: np.ndarray,
-    u: Roundoffs,
-    inputs: Inputs,
-    semantics: Semantics,
-) -> None:
-    """Add what these rows are off by, to first order, where the scores are off by score_error and roundoffs are `u`."""
+def _bounds(back: _Backward, exact: _Terms, inputs: Inputs, semantics: Semantics) -> _Terms:
+    """What these rows are off by, to first order, for each roundoff: a bound is linear in them, so its coefficients are what
+    it is where one of them is 1 and the others are 0. What several have in common is computed once.
+    """
     shape, block = inputs.shape, back.block
-    b, rows, n = block.at
-    head, group = n // (shape.N // shape.K), shape.N // shape.K
-    query, seen = np.abs(np.where(np.isfinite(block.query), block.query, 0.0)), block.seen
+    group, probability, seen = shape.N // shape.K, block.probability, block.seen
+    query = np.abs(np.where(np.isfinite(block.query), block.query, 0.0))
     key, value, upstream, scale = np.abs(back.key), np.abs(back.value), np.abs(back.upstream), abs(block.scale)
-    p = through_softmax(block.probability, score_error) + u.probability * block.probability + u.smallest * seen
-    into = np.sqrt(shape.V) * u.product * (upstream @ value.T) + u.probability * np.abs(back.into)
-    out = p @ value + np.sqrt(shape.S) * u.product * (block.probability @ value)
-    out += u.output * np.abs(block.probability @ back.value)
-    carried = (upstream * out).sum(axis=-1, keepdims=True) + (block.probability * into).sum(axis=-1, keepdims=True)
-    carried += np.sqrt(shape.V) * u.product * (upstream * (block.probability @ value)).sum(axis=-1, keepdims=True)
-    scores = p * np.abs(back.into - back.carried) + block.probability * (into + carried)
-    size = np.abs(back.scores)
-    scores += (u.product + u.probability) * size + u.smallest * seen
-    products = scores * back.slope + u.score * np.abs(back.products)
+    from_product, from_score = score_errors(block, semantics, shape.H)
+    size, long, gap = np.abs(back.scores), np.abs(back.products), np.abs(back.into - back.carried)
+    mass, weight = probability @ value, probability.T @ upstream
+    many = np.sqrt(shape.T * group)
+    # The error of P, of PV beyond what comes from P, of dP, of dS, and of its product with the slope of a softcap.
+    p = {
+        "product": through_softmax(probability, from_product),
+        "score": through_softmax(probability, from_score),
+        "probability": probability,
+        "smallest": seen.astype(float),
+    }
+    out = {"product": (np.sqrt(shape.S) + np.sqrt(shape.V)) * mass, "output": np.abs(probability @ back.value)}
+    into = {"product": np.sqrt(shape.V) * (upstream @ value.T), "probability": np.abs(back.into)}
+    scores = {"product": size, "probability": size, "smallest": seen}
+    products = {"score": long}
     if semantics.softcap is not None:
-        tanh = np.abs(np.where(seen, block.capped, 0.0)) / semantics.softcap
-        products += size * (2 * tanh / semantics.softcap * score_error + 2 * (u.product + u.score))
-    long = np.abs(back.products)
-    exact = np.abs(back.products @ back.key) * scale
-    to["query"][b, rows, n] += (
-        scale * (products @ key + np.sqrt(shape.S) * u.product * (long @ key)) + u.output * exact + u.smallest
-    )
-    many = np.sqrt(shape.T * group) * u.product
-    of_key = scale * (products.T @ query + many * (long.T @ query))
-    to["key"][b, :, head] += of_key + u.output * scale * np.abs(back.products.T @ block.query) + u.smallest
-    of_value = p.T @ upstream + many * (block.probability.T @ upstream)
-    to["value"][b, :, head] += of_value + u.output * np.abs(block.probability.T @ back.upstream) + u.smallest
-    if "bias" in to:
-        broadcast = np.sqrt(max(1, shape.B * shape.N * shape.T * shape.S / max(1, to["bias"].size)))
-        _add(to["bias"], block.at, scores + (broadcast * u.product + u.output) * size)
+        slope = 2 * np.abs(np.where(seen, block.capped, 0.0)) / semantics.softcap**2
+        products = {
+            "product": size * (slope * from_product + 2),
+            "score": long + size * (slope * from_score + 2),
+        }
+    # The errors of the last sums themselves, and of what they are rounded to.
+    last = {
+        ("query", "product"): scale * np.sqrt(shape.S) * (long @ key),
+        ("key", "product"): scale * many * (long.T @ query),
+        ("value", "product"): many * weight,
+        **{(name, "output"): np.abs(exact[name, _EXACT]) for name in ("query", "key", "value")},
+        **{(name, "smallest"): 1.0 for name in ("query", "key", "value")},
+    }
+    found: _Terms = {}
+    for unit in _UNITS:
+        all_out = out.get(unit, 0.0)
+        if unit in p:
+            all_out = all_out + (mass if unit == "probability" else p[unit] @ value)
+        carried = (upstream * all_out).sum(axis=-1, keepdims=True)
+        if unit in into:
+            carried = carried + (probability * into[unit]).sum(axis=-1, keepdims=True)
+        all_scores = probability * (into.get(unit, 0.0) + carried) + scores.get(unit, 0.0)
+        if unit in p:
+            all_scores += p[unit] * gap
+        all_products = all_scores * back.slope + products.get(unit, 0.0)
+        found["query", unit] = scale * (all_products @ key) + last.get(("query", unit), 0.0)
+        found["key", unit] = scale * (all_products.T @ query) + last.get(("key", unit), 0.0)
+        of_p = 0.0 if unit not in p else weight if unit == "probability" else p[unit].T @ upstream
+        found["value", unit] = of_p + last.get(("value", unit), np.zeros_like(weight))
+        if inputs.bias is not None:
+            found["bias", unit] = all_scores + _of_bias(unit, shape, inputs.bias.size) * size
+    return found
+
+
+def _of_bias(unit: str, shape: Shape, of: int) -> float:
+    """What the gradient of a bias of so many numbers, summed where it is broadcast, is off by for each of its terms."""
+    if unit == "product":
+        return math.sqrt(max(1, shape.B * shape.N * shape.T * shape.S / max(1, of)))
+    return float(unit == "output")

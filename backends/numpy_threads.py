@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 @cache
@@ -43,15 +45,23 @@ def _one_blas_thread() -> AbstractContextManager[Any]:
     return nullcontext() if controller is None else controller.limit(limits=1)
 
 
-def spread(work: Callable[..., None], tasks: Sequence[tuple[Any, ...]], over: int) -> None:
-    """Do every task, on several threads where `over` asks for them; the first ones first, so let them be the longest."""
+def mapped(work: Callable[..., T], tasks: Sequence[tuple[Any, ...]], over: int) -> Iterator[T]:
+    """What `work` gives for each task, in their order, on several threads where `over` asks for them; the first ones are
+    begun first, so let them be the longest.
+    """
     size = min(over, len(tasks))
     if size <= 1:
         for task in tasks:
-            work(*task)
+            yield work(*task)
         return
     with _one_blas_thread():
-        list(_pool(size).map(lambda task: work(*task), tasks))
+        yield from _pool(size).map(lambda task: work(*task), tasks)
+
+
+def spread(work: Callable[..., None], tasks: Sequence[tuple[Any, ...]], over: int) -> None:
+    """Do every task, as `mapped` does."""
+    for _ in mapped(work, tasks, over):
+        pass
 
 
 _OWN = threading.local()

@@ -7,7 +7,7 @@ inputs are float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +18,8 @@ from backends.problem import Inputs, Semantics, Shape, Window
 from backends.validation import validate
 from backends.visibility import as_four, visible_to
 
+Place = tuple[int, slice, int]
+"""Index into (B,T,N): batch, rows, query head."""
 _SCORES_AT_ONCE = 1 << 19
 """Scores that a thread holds at a time (4 MiB as float64), whatever the length: the oracle's memory stays flat."""
 _SPREAD_FROM = 1 << 22
@@ -44,8 +46,7 @@ class Head:
 class Rows:
     """Some query rows of one head of one batch element, with everything the oracle knows about them (t rows)."""
 
-    at: tuple[int, slice, int]
-    """Index into (B,T,N,V): batch, rows, query head."""
+    at: Place
     query: np.ndarray
     """(t,H)."""
     head: Head
@@ -74,26 +75,30 @@ class Rows:
         return self.head.value
 
 
-def rows(inputs: Inputs, semantics: Semantics) -> Iterator[Rows]:
-    """Walk the problem in blocks of query rows, in float64, one head after the other."""
+def rows(inputs: Inputs, semantics: Semantics, at: Iterable[Place] | None = None) -> Iterator[Rows]:
+    """Walk the problem, or these blocks of it, in blocks of query rows, in float64, one head after the other."""
     head = lru_cache(maxsize=1)(lambda b, n: _head(inputs, b, n))
-    for b, block, n in _places(inputs.shape):
+    for b, block, n in places(inputs.shape) if at is None else at:
         yield _rows(inputs, semantics, (b, block, n), head(b, n))
 
 
 def each_rows(work: Callable[[Rows], None], inputs: Inputs, semantics: Semantics) -> None:
     """The same walk for work that writes to its own rows alone: large problems are shared by threads."""
-    shape = inputs.shape
-    is_large = shape.B * shape.N * shape.T * shape.S >= _SPREAD_FROM
     head = lru_cache(maxsize=threads() + 1)(lambda b, n: _head(inputs, b, n))
 
     def one(b: int, block: slice, n: int) -> None:
         work(_rows(inputs, semantics, (b, block, n), head(b, n)))
 
-    spread(one, list(_places(shape)), threads() if is_large else 1)
+    spread(one, list(places(inputs.shape)), threads_for(inputs.shape))
 
 
-def _places(shape: Shape) -> Iterator[tuple[int, slice, int]]:
+def threads_for(shape: Shape) -> int:
+    """How many share the work on such a problem."""
+    return threads() if shape.B * shape.N * shape.T * shape.S >= _SPREAD_FROM else 1
+
+
+def places(shape: Shape) -> Iterator[Place]:
+    """Where the blocks of rows are: batch, rows, query head."""
     step = max(1, _SCORES_AT_ONCE // max(1, shape.S))
     for b in range(shape.B):
         for n in range(shape.N):
@@ -111,7 +116,7 @@ def _head(inputs: Inputs, b: int, n: int) -> Head:
         return Head(key, value, np.abs(key.astype(np.float32)), sizes, bool(finite.all()))
 
 
-def _rows(inputs: Inputs, semantics: Semantics, at: tuple[int, slice, int], head: Head) -> Rows:
+def _rows(inputs: Inputs, semantics: Semantics, at: Place, head: Head) -> Rows:
     b, block, n = at
     scale = inputs.shape.H**-0.5 if semantics.scale is None else float(semantics.scale)
     query = inputs.query[b, block, n].astype(np.float64)

@@ -49,6 +49,21 @@ def test_the_oracle_is_the_slope_of_its_own_output(problem: Problem) -> None:
             assert gradient[place] == pytest.approx((moved[0] - moved[1]) / (2 * step), abs=1e-8), (name, place)
 
 
+@pytest.mark.parametrize("problem", [with_upstream(p) for p in ORACLE_PROBLEMS], ids=range(len(ORACLE_PROBLEMS)))
+def test_threads_share_a_large_problem_and_give_the_same(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many blocks of rows for each head, in runs of several threads, against one after the other."""
+    monkeypatch.setattr(reference, "_SCORES_AT_ONCE", problem.inputs.shape.S)
+    alone = expect_all(problem.inputs, problem.semantics)
+    monkeypatch.setattr(reference, "_SPREAD_FROM", 1)
+    monkeypatch.setattr(reference, "threads", lambda: 3)
+    shared = expect_all(problem.inputs, problem.semantics)
+    assert shared.keys() == alone.keys()
+    for name, told in alone.items():
+        np.testing.assert_allclose(shared[name].out, told.out, rtol=1e-12, atol=1e-14)
+        for unit, coefficient in told.coefficients.items():
+            np.testing.assert_allclose(shared[name].coefficients[unit], coefficient, rtol=1e-5, atol=1e-30)
+
+
 @settings(max_examples=30, deadline=None)
 @given(problems(longest=16), st.integers(0, 99))
 def test_the_oracle_agrees_with_float64_autograd_of_torch(problem: Problem, seed: int) -> None:

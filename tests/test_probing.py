@@ -95,6 +95,30 @@ def test_what_no_bound_can_judge_is_refused_where_the_values_are_to_blame() -> N
     assert answer_of(RIGHT, "plain", roundoffs=lambda dtype: Roundoffs.of("bfloat16")).verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_who_takes_16_bits_alone_is_asked_everything_in_them(dtype: str) -> None:
+    """As the fused kernels of accelerators: right is right there, and what is wrong shows."""
+    for probe in PROBES:
+        is_in_float32 = [one.dtype == "float32" for one in probe.cases]
+        found = answer_of(RIGHT, probe.name, dtypes=(dtype,))
+        if any(is_in_float32):
+            assert (found.verdict, found.reason) == (Verdict.PASS, f"in {dtype}, for float32 is refused"), probe.name
+    shifted = mutant("shifted", out=lambda a: np.roll(a.probability, 1, axis=-1) @ a.values())
+    found = answer_of(shifted, "plain", dtypes=(dtype,))
+    assert found.verdict is Verdict.FAIL
+    assert found.reason.startswith(f"plain-0-{dtype}: ")
+
+
+def test_every_case_has_a_bound_in_16_bits() -> None:
+    """Whatever is asked in them, scores of ordinary values are known well enough."""
+    for one in (one for probe in PROBES for one in probe.cases if one.dtype == "float32"):
+        for dtype in ("bfloat16", "float16"):
+            claims = Roundoffs.of(dtype, accumulate="float32", roundings=3)
+            narrow = dataclasses.replace(one, dtype=dtype)
+            for expected in question(narrow, 0).expected.values():
+                assert one.values != "normal" or judge(expected.out, dtype, expected, claims).correct, one.name
+
+
 def test_scores_too_large_for_tf32_are_left_out_of_the_log_sum_exp() -> None:
     """What JAX claims on an accelerator: the other cases are answered, as those of the output are."""
     tf32 = dataclasses.replace(Roundoffs.of("float32"), product=2.0**-11, probability=2.0**-10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -78,9 +79,10 @@ def run(
 def ask(implementation: Implementation, framework: Framework, device: str, probe: Probe) -> Answer:
     """One answer. An exception of foreign code is an answer too: ERROR with its words."""
     wrong, refusals, outcomes = "", [], []
+    narrow: dict[str, str] = {}
     for case in probe.cases:
         try:
-            outcome = _KINDS[probe.kind](implementation, framework, device, case, probe)
+            asked, outcome = _answered(implementation, framework, device, case, probe)
         except Unsupported as refusal:
             refusals.append(str(refusal))
             continue
@@ -88,7 +90,9 @@ def ask(implementation: Implementation, framework: Framework, device: str, probe
             return Answer(
                 implementation.id, probe.name, Verdict.ERROR, f"{case.name}: {type(error).__name__}: {error}"[:400]
             )
-        wrong = wrong or (outcome.reason and f"{case.name}: {outcome.reason}")
+        if asked.dtype != case.dtype:
+            narrow[asked.dtype] = f"in {asked.dtype}, for {case.dtype} is refused"
+        wrong = wrong or (outcome.reason and f"{asked.name}: {outcome.reason}")
         outcomes.append(outcome)
     if not outcomes:
         return Answer(implementation.id, probe.name, Verdict.REFUSED, refusals[0])
@@ -99,11 +103,29 @@ def ask(implementation: Implementation, framework: Framework, device: str, probe
         implementation.id,
         probe.name,
         verdict,
-        reason,
+        reason or ", ".join(narrow.values()),
         _largest(outcome.error_over_bound for outcome in outcomes),
         _largest(outcome.rmse_over_rms for outcome in outcomes),
         _largest(outcome.error_over_naive for outcome in outcomes),
     )
+
+
+def _answered(
+    implementation: Implementation, framework: Framework, device: str, case: Case, probe: Probe
+) -> tuple[Case, _Outcome]:
+    """The case as it was answered: where float32 is refused, in the first format of 16 bits that is not. Fused kernels of
+    accelerators take nothing else, and what they do with a mask or a window is what there is to know about them.
+    """
+    hold = _KINDS[probe.kind]
+    try:
+        return case, hold(implementation, framework, device, case, probe)
+    except Unsupported:
+        for dtype in ("bfloat16", "float16"):
+            if case.dtype == "float32" and dtype in implementation.dtypes:
+                asked = dataclasses.replace(case, name=f"{case.name}-{dtype}", dtype=dtype)
+                with contextlib.suppress(Unsupported):
+                    return asked, hold(implementation, framework, device, asked, probe)
+        raise
 
 
 def _verdict(implementation: Implementation, probe: Probe, wrong: str) -> tuple[Verdict, str]:

@@ -95,6 +95,7 @@ def conformance_page(matrix: Matrix, deviations: Mapping[str, Sequence[Deviation
             "Every implementation, asked every semantic of the standard on small problems, forward and backward, and held to",
             "a float64 oracle within a bound that follows from the arithmetic it claims. Measured, not claimed: made by",
             "`nox -s conformance`, which turns red when an answer changes. The standard: `docs/architecture.md`.",
+            "A question in float32 that is refused is asked in 16 bits: fused kernels of accelerators take nothing else.",
             "",
             *_versions(matrix),
             "",

@@ -32,6 +32,8 @@ def block(implementation, seconds, process=0):
 
 
 EVENTS = [
+    {"event": "asking", "case": "a-case", "extra": 0},
+    {"event": "asking", "case": "a-case", "extra": 1},
     {"event": "prepared", **CELL, "implementation": "numpy/naive", "facts": {}},
     block("numpy/naive", 0.2),
     block("numpy/blocked", 0.1),
@@ -75,6 +77,7 @@ def test_results_are_told_as_they_come_and_marked_until_they_are_whole(screen):
     assert lines[-1] == "a-case: numpy/blocked 10.0 ms, numpy/naive x2.00"
     assert sum(line.startswith("a-case: numpy/blocked") for line in lines) == 2
     assert any("incorrect: got ?[2J1" in line for line in lines)
+    assert sum(line.startswith("a-case: the oracle computes (") for line in lines) == 1
 
 
 def test_piped_output_is_plain_and_quiet_is_silent(screen):

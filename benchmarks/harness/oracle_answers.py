@@ -72,6 +72,7 @@ class OracleAnswers:
             "file": str(file),
             "only_expected": extra > 0,
         }
+        self._emit({"event": "asking", "case": case.name, "extra": extra})
         start = time.monotonic()
         try:
             answer = self._session.oracle(_LIMIT_S, **fields)

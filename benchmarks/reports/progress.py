@@ -110,6 +110,8 @@ class RunProgress:
             self._tell(f"{event['framework']} runs on {event['found']} threads, {event['asked']} were asked for")
         elif kind in ("trying", "tried"):
             self._trial(event)
+        elif kind == "asking":
+            self._asking(event)
         elif kind == "case":
             self._tell_case(event)
 
@@ -136,6 +138,13 @@ class RunProgress:
         more = len(others) - len(told)
         told += [f"{more} more"] if more > 0 else []
         self._tell(", ".join((head, *told)) + so_far)
+
+    def _asking(self, event: Event) -> None:
+        """The oracle of a large case takes minutes, while the frameworks import and after."""
+        what = f"{event['case']}: the oracle computes"
+        self._bar.update(self._task, description=harmless(what))
+        if event["extra"] == 0:
+            self._say(f"{what} ({time.monotonic() - self._started:.0f} s)")
 
     def _trial(self, event: Event) -> None:
         what = f"{event['framework']}'s matmul with and without {', '.join(event['variables'])}"

@@ -59,6 +59,24 @@ def test_ctrl_c_writes_what_there_is_and_the_run_goes_on(tmp_path):
     assert all(r["blocks"] >= 2 for r in rows)
 
 
+def test_ctrl_c_tells_what_a_check_has_been_answered_by_then(tmp_path):
+    """Exit 130; what deviates and the count so far; no half of a matrix in a file."""
+    plugin = tmp_path / "waits.py"
+    plugin.write_text(WAITS.format(place=str(tmp_path)))
+    words = ("--implementation", "numpy/naive", "--implementation", "numpy/waits", "--plugin", str(plugin))
+    (tmp_path / "wait").touch()
+    with started("check", *words, "--csv", str(tmp_path / "matrix.csv")) as run:
+        for line in run.stderr:
+            if line.startswith("numpy/naive: "):
+                break
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    assert "Traceback" not in err
+    assert "Interrupted: 33 of 66 answers: 31 pass, 2 refused. No file was written." in out.replace("\n", " ")
+    assert not (tmp_path / "matrix.csv").exists()
+
+
 @pytest.mark.parametrize("twice", [False, True])
 def test_the_first_ctrl_c_finishes_the_block_and_the_second_does_not(tmp_path, twice):
     """Once: the call that was running ends, and its block is in the journal. Twice: the run ends in the middle of the call."""

@@ -13,7 +13,7 @@ from backends import registry
 from benchmarks.cli.options import resolve_environment, resolve_plugins
 from benchmarks.conformance.check import check
 from benchmarks.conformance.probes import PROBES
-from benchmarks.errors import UsageError
+from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
 from benchmarks.plan import asked_frameworks, check_device, check_installed, select_implementations
 from benchmarks.reports.conformance import changes_since, conformance_csv, conformance_page
@@ -57,10 +57,12 @@ def check_conformance(
             chosen, device, asked=asked, plugins=by_framework, show=show, neutral=neutral, variables=variables
         )
     out = console()
-    if matrix:
+    if matrix and found.is_whole:
         out.print(matrix_table(found))
     for line in summary_lines(found):
         out.print(line)
+    if not found.is_whole:
+        return INTERRUPTED
     changed = [] if against is None else changes_since(against, found)
     for change in changed:
         out.print(Text(f"changed since {against}: {harmless(change)}", style="bold red"))

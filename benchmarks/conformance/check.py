@@ -30,6 +30,8 @@ class Matrix:
     probes: tuple[str, ...]
     answers: dict[tuple[str, str], Answer]
     greetings: dict[str, Greeting]
+    is_whole: bool = True
+    """Else Ctrl-C came before everything was answered."""
 
     @property
     def conforms(self) -> bool:
@@ -53,6 +55,7 @@ def check(
     variables: tuple[tuple[str, str], ...] = (),
 ) -> Matrix:
     """Run every probe. `show` is told what comes next and each answer. UsageError where an asked framework is not there.
+    After Ctrl-C: what has been answered by then.
 
     `neutral`, `variables`: the workers' environment; see usual_workers.
     """
@@ -66,11 +69,16 @@ def check(
         for greeting in greetings.values():
             if greeting.status is not Status.OK and greeting.framework in asked:
                 raise UsageError(greeting.reason)
-        for answer in _answers(session, greetings, implementations, names, device, limit_s, show):
-            answers[answer.implementation, answer.probe] = answer
-            show(f"{answer.implementation} {answer.probe}", answer)
-    in_order = {(id, name): answers[id, name] for id in implementations for name in names}
-    return Matrix(tuple(implementations), names, in_order, greetings)
+        is_whole = True
+        try:
+            for answer in _answers(session, greetings, implementations, names, device, limit_s, show):
+                answers[answer.implementation, answer.probe] = answer
+                show(f"{answer.implementation} {answer.probe}", answer)
+        except KeyboardInterrupt:
+            is_whole = False
+    places = ((id, name) for id in implementations for name in names)
+    in_order = {place: answers[place] for place in places if is_whole or place in answers}
+    return Matrix(tuple(implementations), names, in_order, greetings, is_whole)
 
 
 def _answers(

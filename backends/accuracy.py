@@ -27,6 +27,8 @@ from backends.problem import Inputs, Semantics
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "bfloat16": 2.0**-133, "float16": 2.0**-24}
 SMALLEST_NORMAL = {"float64": 2.0**-1022, "float32": 2.0**-126, "bfloat16": 2.0**-126, "float16": 2.0**-14}
+_ROUNDED_AT_ONCE = 1 << 15
+"""Numbers, and half a dozen arrays of as many in between: all in the second-level cache."""
 ILL_CONDITIONED = 0.1
 """Largest error of a score (in nats) up to which the first-order analysis holds."""
 
@@ -258,12 +260,21 @@ def round_to(array: np.ndarray, dtype: str) -> np.ndarray:
     if dtype != "bfloat16":
         with np.errstate(over="ignore"):
             return array.astype(dtype)
+    # Some numbers at a time: what is in between stays in the cache, and needs no fresh memory.
+    numbers = array.reshape(-1)
+    out = np.empty(numbers.size, np.float32)
+    for first in range(0, numbers.size, _ROUNDED_AT_ONCE):
+        some = slice(first, first + _ROUNDED_AT_ONCE)
+        out[some] = _to_bfloat16(numbers[some])
+    return out.reshape(array.shape)
+
+
+def _to_bfloat16(array: np.ndarray) -> np.ndarray:
     if array.dtype == np.float64:
         array = _round_to_odd(array)
     bits = np.array(array, np.float32, order="C").view(np.uint32)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-    out: np.ndarray = np.where(np.isnan(array), np.float32(np.nan), rounded.astype(np.uint32).view(np.float32))
-    return out.astype(np.float32)
+    return np.where(np.isnan(array), np.float32(np.nan), rounded.astype(np.uint32).view(np.float32))
 
 
 def _round_to_odd(array: np.ndarray) -> np.ndarray:

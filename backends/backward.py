@@ -61,12 +61,8 @@ class _Backward:
     """(t,S) dS: the gradient of the scores with bias."""
     slope: np.ndarray | float
     """1 - tanh**2, where there is a softcap."""
-
-    @property
-    def products(self) -> np.ndarray:
-        """(t,S) gradient of the scores before softcap, as they come out of the first product."""
-        product: np.ndarray = self.scores * self.slope
-        return product
+    products: np.ndarray
+    """(t,S) gradient of the scores before softcap, as they come out of the first product."""
 
 
 def _backward(block: reference.Rows, inputs: Inputs, semantics: Semantics) -> _Backward:
@@ -80,7 +76,7 @@ def _backward(block: reference.Rows, inputs: Inputs, semantics: Semantics) -> _B
     if semantics.softcap is not None:
         slope = np.where(block.seen, 1 - np.square(block.capped / semantics.softcap), 0.0)
     scores = block.probability * (into - carried)
-    return _Backward(block, key, value, upstream, into, carried, scores, slope)
+    return _Backward(block, key, value, upstream, into, carried, scores, slope, scores * slope)
 
 
 def compute(inputs: Inputs, semantics: Semantics) -> dict[str, np.ndarray]:

@@ -260,17 +260,18 @@ def in_dtype(cases: Sequence[Case], dtype: str | None) -> tuple[Case, ...]:
     """
     import dataclasses
 
-    from backends.problem import DTYPES
+    from backends.problem import InvalidProblem
     from benchmarks.errors import UsageError
 
     if dtype is None:
         return tuple(cases)
-    if dtype not in DTYPES:
-        raise UsageError(f"dtype={dtype!r}, expected one of {', '.join(DTYPES)}")
     found: dict[str, Case] = {}
     for case in cases:
         name = case.name if case.dtype == dtype else f"{case.name.removesuffix(f'-{case.dtype}')}-{dtype}"
-        found.setdefault(name, dataclasses.replace(case, name=name, dtype=dtype))
+        try:
+            found.setdefault(name, dataclasses.replace(case, name=name, dtype=dtype))
+        except InvalidProblem as error:
+            raise UsageError(str(error)) from None
     return tuple(found.values())
 
 

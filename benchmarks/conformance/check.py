@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,8 +31,16 @@ class Matrix:
     probes: tuple[str, ...]
     answers: dict[tuple[str, str], Answer]
     greetings: dict[str, Greeting]
-    is_whole: bool = True
-    """Else Ctrl-C came before everything was answered."""
+
+    @property
+    def asked(self) -> int:
+        """How many answers there are to be."""
+        return len(self.implementations) * len(self.probes)
+
+    @property
+    def is_whole(self) -> bool:
+        """Else Ctrl-C came before everything was answered."""
+        return len(self.answers) == self.asked
 
     @property
     def conforms(self) -> bool:
@@ -69,16 +78,13 @@ def check(
         for greeting in greetings.values():
             if greeting.status is not Status.OK and greeting.framework in asked:
                 raise UsageError(greeting.reason)
-        is_whole = True
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             for answer in _answers(session, greetings, implementations, names, device, limit_s, show):
                 answers[answer.implementation, answer.probe] = answer
                 show(f"{answer.implementation} {answer.probe}", answer)
-        except KeyboardInterrupt:
-            is_whole = False
     places = ((id, name) for id in implementations for name in names)
-    in_order = {place: answers[place] for place in places if is_whole or place in answers}
-    return Matrix(tuple(implementations), names, in_order, greetings, is_whole)
+    in_order = {place: answers[place] for place in places if place in answers}
+    return Matrix(tuple(implementations), names, in_order, greetings)
 
 
 def _answers(

@@ -65,6 +65,11 @@ class WorkerSpec:
     memory_limit_bytes: int | None = None
     """What it may hold; None: what the machine has, less a reserve."""
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it runs the code of this checkout; another revision, in `ab`, may know less."""
+        return self.root == ROOT
+
 
 class Worker:
     """One child process. Its output goes to a log file, so that nothing a framework prints reaches the user's table."""
@@ -119,8 +124,7 @@ class Worker:
         self.thaw()
         self._op = op
         self._asked += 1
-        # A worker of another revision, in `ab`, may know of no numbers.
-        numbered = {"number": self._asked} if self._spec.root == ROOT else {}
+        numbered = {"number": self._asked} if self._spec.is_ours else {}
         try:
             if self.connection.poll() and self.alive:
                 raise self._unasked()
@@ -142,7 +146,7 @@ class Worker:
             message = protocol.receive(self.connection)
             if message.pop("number", self._asked) != self._asked:
                 raise self._unasked()
-            check(message, self._op, framework=self._spec.framework is not None, ours=self._spec.root == ROOT)
+            check(message, self._op, framework=self._spec.framework is not None, ours=self._spec.is_ours)
         except protocol.Garbled as error:
             raise self._failed(Status.CRASHED, f"worker answered {error}") from None
         except BlockingIOError:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from benchmarks.errors import UsageError
 from benchmarks.harness.janitor import Janitor
 from benchmarks.harness.process import (
-    ROOT,
     START_LIMIT_S,
     Worker,
     WorkerFailed,
@@ -97,7 +96,7 @@ class Session:
         """For files shared between workers; removed at the end, whatever the end is."""
         self._log = log or self.folder
         self._specs = {spec.name: spec for spec in specs}
-        self._keeps = keeps and all(spec.root == ROOT for spec in self._specs.values())
+        self._keeps = keeps and all(spec.is_ours for spec in self._specs.values())
         self._workers: dict[str, Worker] = {}
         self._stillborn: dict[str, WorkerFailed] = {}
         """Launched, and gone before they were asked anything."""

@@ -79,8 +79,7 @@ def summary_lines(matrix: Matrix) -> list[Text]:
     counts = {verdict: sum(a.verdict is verdict for a in matrix.answers.values()) for verdict in Verdict}
     words = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     if not matrix.is_whole:
-        asked = len(matrix.implementations) * len(matrix.probes)
-        told = f"Interrupted: {len(matrix.answers)} of {asked} answers" + (f": {words}" if words else "")
+        told = f"Interrupted: {len(matrix.answers)} of {matrix.asked} answers" + (f": {words}" if words else "")
         return [*lines, Text(f"{told}. No file was written.")]
     lines.append(
         Text(f"{len(matrix.answers)} answers: {words}. " + ("Conforms." if matrix.conforms else "Does not conform."))

@@ -268,6 +268,8 @@ def test_foreign_exceptions_are_answers() -> None:
 
     found = answer_of(RIGHT, "plain", function=raising(RuntimeError("not today")))
     assert (found.verdict, found.reason) == (Verdict.ERROR, "plain-0: RuntimeError: not today")
+    found = answer_of(RIGHT, "plain", dtypes=("float16",), function=raising(RuntimeError("not today")))
+    assert (found.verdict, found.reason) == (Verdict.ERROR, "plain-0-float16: RuntimeError: not today")
     assert answer_of(RIGHT, "plain", function=raising(Unsupported("no"))).verdict is Verdict.REFUSED
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, cast
 
@@ -80,20 +79,22 @@ def ask(implementation: Implementation, framework: Framework, device: str, probe
     """One answer. An exception of foreign code is an answer too: ERROR with its words."""
     wrong, refusals, outcomes = "", [], []
     narrow: dict[str, str] = {}
+    hold = _KINDS[probe.kind]
     for case in probe.cases:
-        try:
-            asked, outcome = _answered(implementation, framework, device, case, probe)
-        except Unsupported as refusal:
-            refusals.append(str(refusal))
-            continue
-        except Exception as error:  # noqa: BLE001 - recorded as a verdict with its reason
-            return Answer(
-                implementation.id, probe.name, Verdict.ERROR, f"{case.name}: {type(error).__name__}: {error}"[:400]
-            )
-        if asked.dtype != case.dtype:
-            narrow[asked.dtype] = f"in {asked.dtype}, for {case.dtype} is refused"
-        wrong = wrong or (outcome.reason and f"{asked.name}: {outcome.reason}")
-        outcomes.append(outcome)
+        for asked in _forms(case, implementation):
+            try:
+                outcome = hold(implementation, framework, device, asked, probe)
+            except Unsupported as refusal:
+                refusals.append(str(refusal))
+                continue
+            except Exception as error:  # noqa: BLE001 - recorded as a verdict with its reason
+                reason = f"{asked.name}: {type(error).__name__}: {error}"
+                return Answer(implementation.id, probe.name, Verdict.ERROR, reason[:400])
+            if asked.dtype != case.dtype:
+                narrow[asked.dtype] = f"in {asked.dtype}, for {case.dtype} is refused"
+            wrong = wrong or (outcome.reason and f"{asked.name}: {outcome.reason}")
+            outcomes.append(outcome)
+            break
     if not outcomes:
         return Answer(implementation.id, probe.name, Verdict.REFUSED, refusals[0])
     verdict, reason = _verdict(implementation, probe, wrong)
@@ -110,22 +111,15 @@ def ask(implementation: Implementation, framework: Framework, device: str, probe
     )
 
 
-def _answered(
-    implementation: Implementation, framework: Framework, device: str, case: Case, probe: Probe
-) -> tuple[Case, _Outcome]:
-    """The case as it was answered: where float32 is refused, in the first format of 16 bits that is not. Fused kernels of
-    accelerators take nothing else, and what they do with a mask or a window is what there is to know about them.
+def _forms(case: Case, implementation: Implementation) -> Iterator[Case]:
+    """The case, and where that is in float32, the same in the formats of 16 bits: to be asked in until one is not refused.
+
+    Fused kernels of accelerators take nothing else, and what they do with a mask or a window is what one wants to know.
     """
-    hold = _KINDS[probe.kind]
-    try:
-        return case, hold(implementation, framework, device, case, probe)
-    except Unsupported:
-        for dtype in ("bfloat16", "float16"):
-            if case.dtype == "float32" and dtype in implementation.dtypes:
-                asked = dataclasses.replace(case, name=f"{case.name}-{dtype}", dtype=dtype)
-                with contextlib.suppress(Unsupported):
-                    return asked, hold(implementation, framework, device, asked, probe)
-        raise
+    yield case
+    for dtype in ("bfloat16", "float16"):
+        if case.dtype == "float32" and dtype in implementation.dtypes:
+            yield dataclasses.replace(case, name=f"{case.name}-{dtype}", dtype=dtype)
 
 
 def _verdict(implementation: Implementation, probe: Probe, wrong: str) -> tuple[Verdict, str]:

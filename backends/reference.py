@@ -16,7 +16,7 @@ import numpy as np
 from backends.numpy_threads import spread, threads
 from backends.problem import Inputs, Semantics, Shape, Window
 from backends.validation import validate
-from backends.visibility import as_four, visible_to
+from backends.visibility import as_four, visible
 
 Place = tuple[int, slice, int]
 """Index into (B,T,N): batch, rows, query head."""
@@ -120,7 +120,7 @@ def _rows(inputs: Inputs, semantics: Semantics, at: Place, head: Head) -> Rows:
     b, block, n = at
     scale = inputs.shape.H**-0.5 if semantics.scale is None else float(semantics.scale)
     query = inputs.query[b, block, n].astype(np.float64)
-    seen = visible_to(inputs, semantics, b, n, block)
+    seen = visible(inputs, semantics, block, slice(b, b + 1), slice(n, n + 1))[0, 0]
     with np.errstate(invalid="ignore", over="ignore"):
         capped = query @ head.key.T
         capped *= scale

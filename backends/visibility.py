@@ -42,32 +42,24 @@ def as_four(array: np.ndarray) -> np.ndarray:
     return array.reshape((1,) * (4 - array.ndim) + array.shape)
 
 
-def visible(inputs: Inputs, semantics: Semantics, rows: slice = slice(None)) -> np.ndarray:
+def visible(
+    inputs: Inputs,
+    semantics: Semantics,
+    rows: slice = slice(None),
+    batch: slice = slice(None),
+    heads: slice = slice(None),
+) -> np.ndarray:
     """Boolean (b,n,t,S), b and n being 1 or full: which key each of the given query rows sees, everything combined."""
     shape = inputs.shape
-    first, last = intervals(shape.T, shape.S, semantics.causal, semantics.window, inputs.kv_lengths)
+    lengths = None if inputs.kv_lengths is None else inputs.kv_lengths[batch]
+    first, last = intervals(shape.T, shape.S, semantics.causal, semantics.window, lengths)
     keys = np.arange(shape.S)
     seen: np.ndarray = (keys >= first[:, rows, None]) & (keys < last[:, rows, None])
     seen = seen[:, None]
     if inputs.mask is not None:
         mask = as_four(inputs.mask)
-        seen = seen & (mask if mask.shape[2] == 1 else mask[:, :, rows])
-    return seen
-
-
-def visible_to(inputs: Inputs, semantics: Semantics, b: int, n: int, rows: slice) -> np.ndarray:
-    """Boolean (t,S): the same of one head of one batch element."""
-    shape = inputs.shape
-    lengths = None if inputs.kv_lengths is None else inputs.kv_lengths[b : b + 1]
-    first, last = (
-        bound[0, rows, None] for bound in intervals(shape.T, shape.S, semantics.causal, semantics.window, lengths)
-    )
-    keys = np.arange(shape.S)
-    seen: np.ndarray = (keys >= first) & (keys < last)
-    if inputs.mask is not None:
-        mask = as_four(inputs.mask)
-        own = mask[b % mask.shape[0], n % mask.shape[1]]
-        seen = seen & (own if own.shape[0] == 1 else own[rows])
+        wanted = zip(mask.shape, (batch, heads, rows), strict=False)
+        seen = seen & mask[tuple(slice(None) if size == 1 else part for size, part in wanted)]
     return seen
 
 

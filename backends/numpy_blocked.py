@@ -35,9 +35,9 @@ _STEP = 256
 under causal 6 % are computed in vain then, not 12, and the rest keeps the pace of 512 rows, which is 5 % faster."""
 _WORTH_THREADS = 1 << 28
 """Operations, or 16 times the numbers read, below which a second thread costs more than it brings."""
-_WHOLE = 2 * ROWS * KEYS
-"""Scores up to which a problem goes the textbook way, without AVX-512: tiles took 1.07 of its time for self-128 on one thread,
-and 1.14 on two."""
+_WHOLE, _WHOLE_WITH_EXP2 = 2 * ROWS * KEYS, 1 << 16
+"""Scores up to which a problem goes the textbook way. Without AVX-512 tiles took 1.07 of its time for self-128 on one thread,
+and 1.14 on two; with it 1.07 to 1.49 for 2^14 and 2^15 scores, 0.9 to 1.3 for 2^16 and 0.55 to 0.87 for 2^17."""
 _HEADS, _ALL_TILES = 4, 32
 """How many times larger tiles are on several threads (they take more heads), while all of them are no more than so many. On a
 virtual machine each operation ends with 40 us of waiting for the interpreter's lock: bert-384 on two threads took 1.11 of
@@ -52,10 +52,11 @@ def _has_fast_exp2() -> bool:
 
 
 def goes_whole(query: Array, key: Array, asked: Asked) -> bool:
-    """Whether a plain problem is so small that the textbook form is faster, where no fast exp2 makes up for what tiles cost."""
+    """Whether a plain problem is so small that the textbook form is faster: a fast exp2 soon makes up for what tiles cost."""
     (B, N, T, _), S = query.shape, key.shape[2]
     plain = not asked.hides and asked.bias is None and asked.softcap is None
-    return plain and T > 1 and B * N * T * S <= _WHOLE and not _has_fast_exp2()
+    scores, most = B * N * T * S, _WHOLE_WITH_EXP2 if _has_fast_exp2() else _WHOLE
+    return plain and T > 1 and scores <= most
 
 
 def as_one(query: Array, key: Array, value: Array, asked: Asked) -> tuple[Array, Array, Array]:

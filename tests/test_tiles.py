@@ -27,6 +27,7 @@ def test_numpy_blocked_with_small_tiles(
     monkeypatch.setattr(numpy_blocked, "threads", lambda: threads)
     monkeypatch.setattr(numpy_blocked, "_WORTH_THREADS", 0)
     monkeypatch.setattr(numpy_blocked, "_WHOLE", 0)
+    monkeypatch.setattr(numpy_blocked, "_WHOLE_WITH_EXP2", 0)
     monkeypatch.setattr(numpy_blocked, "_has_fast_exp2", lambda: threads == 1)
     monkeypatch.setattr(numpy_blocked, "FEW_ROWS", 4)
     monkeypatch.setattr(numpy_products, "FEW_ROWS", 4)
@@ -48,19 +49,22 @@ def test_numpy_blocked_with_small_tiles(
 
 
 @pytest.mark.parametrize(
-    ("changed", "whole"),
+    ("changed", "whole", "whole_with_exp2"),
     [
-        ({}, True),
-        ({"T": 1}, False),
-        ({"T": 1100, "S": 1100}, False),
-        ({"causal": "top_left"}, False),
-        ({"window": (700, None)}, False),
-        ({"kv_lengths": (200, 100)}, False),
-        ({"softcap": 5.0}, False),
+        ({}, True, False),
+        ({"T": 128, "S": 128}, True, True),
+        ({"T": 128, "S": 129}, True, False),
+        ({"T": 1}, False, False),
+        ({"T": 1100, "S": 1100}, False, False),
+        ({"T": 64, "S": 64, "causal": "top_left"}, False, False),
+        ({"causal": "top_left"}, False, False),
+        ({"window": (700, None)}, False, False),
+        ({"kv_lengths": (200, 100)}, False, False),
+        ({"softcap": 5.0}, False, False),
     ],
 )
 def test_small_plain_problems_go_whole_where_tiles_bring_nothing(
-    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], whole: bool
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], whole: bool, whole_with_exp2: bool
 ) -> None:
     """Anything else that is asked for keeps to the tiles, so that small questions are asked of them."""
     problem = make_problem(**{"B": 2, "T": 200, "S": 200, "N": 2, "K": 1, "dtype": "float32", **changed})
@@ -72,9 +76,9 @@ def test_small_plain_problems_go_whole_where_tiles_bring_nothing(
         softcap=semantics.softcap,
         kv_lengths=problem.inputs.kv_lengths,
     )
-    for fast in (False, True):
+    for fast, expected in ((False, whole), (True, whole_with_exp2)):
         monkeypatch.setattr(numpy_blocked, "_has_fast_exp2", lambda fast=fast: fast)
-        assert numpy_blocked.goes_whole(query, key, asked) == (whole and not fast)
+        assert numpy_blocked.goes_whole(query, key, asked) == expected
 
 
 @pytest.mark.parametrize(

@@ -44,25 +44,25 @@ def wanted(inputs: Inputs) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _Backward:
-    """Some query rows of one head on their way back (t rows)."""
+    """Some query rows of one head on their way back (t rows, and s keys in sight)."""
 
     block: reference.Rows
     key: np.ndarray
-    """(S,H), finite."""
+    """(s,H), finite."""
     value: np.ndarray
-    """(S,V), finite."""
+    """(s,V), finite."""
     upstream: np.ndarray
     """(t,V)."""
     into: np.ndarray
-    """(t,S) dP: the gradient of the probabilities."""
+    """(t,s) dP: the gradient of the probabilities."""
     carried: np.ndarray
     """(t,1) rowsum(D o O)."""
     scores: np.ndarray
-    """(t,S) dS: the gradient of the scores with bias."""
+    """(t,s) dS: the gradient of the scores with bias."""
     slope: np.ndarray | float
     """1 - tanh**2, where there is a softcap."""
     products: np.ndarray
-    """(t,S) gradient of the scores before softcap, as they come out of the first product."""
+    """(t,s) gradient of the scores before softcap, as they come out of the first product."""
 
 
 def _backward(block: reference.Rows, inputs: Inputs, semantics: Semantics) -> _Backward:
@@ -103,16 +103,16 @@ def _sums(
                 if to[0] == "query":
                     found[to][b, rows, n] = term
                 elif to[0] == "bias":
-                    _add(found[to], block.at, term)
-                elif to in own:
-                    own[to] += term
+                    _add(found[to], block, term)
                 else:
-                    own[to] = term
+                    if to not in own:
+                        own[to] = np.zeros((shape.S, term.shape[1]))
+                    own[to][block.keys] += term
         return own
 
     # What a bias is added to belongs to several heads, or all: one thread does it.
     over = 1 if "bias" in names else reference.threads_for(shape)
-    runs = _runs(shape, over)
+    runs = _runs(shape, semantics, over)
     for run, own in zip(runs, mapped(one, [(run,) for run in runs], over), strict=True):
         b, _, n = run[0]
         for to, term in own.items():
@@ -120,10 +120,10 @@ def _sums(
     return found
 
 
-def _runs(shape: Shape, of_head: int) -> list[list[reference.Place]]:
+def _runs(shape: Shape, semantics: Semantics, of_head: int) -> list[list[reference.Place]]:
     """The blocks of rows of each key/value head of each batch element, in so many runs or fewer."""
     heads: dict[tuple[int, int], list[reference.Place]] = {}
-    for b, rows, n in reference.places(shape):
+    for b, rows, n in reference.places(shape, semantics):
         heads.setdefault((b, n // (shape.N // shape.K)), []).append((b, rows, n))
     found = []
     for own in heads.values():
@@ -148,17 +148,21 @@ def _array(inputs: Inputs, name: str) -> np.ndarray:
     return array
 
 
-def _add(to: np.ndarray, at: tuple[int, slice, int], rows: np.ndarray) -> None:
-    """Add (t,S) to the part of a bias-shaped array that these rows read, summed over the axes that are broadcast."""
+def _add(to: np.ndarray, of: reference.Rows, terms: np.ndarray) -> None:
+    """Add (t,s) to the part of a bias-shaped array that these rows read, summed over the axes that are broadcast."""
     four = as_four(to)  # a view: writing into it writes into `to`
-    b, block, n = at
+    b, block, n = of.at
     own = four[b % four.shape[0], n % four.shape[1]]
-    if own.shape[1] == 1:
-        rows = rows.sum(axis=1, keepdims=True)
+    t, s = slice(None), slice(None)
     if own.shape[0] == 1:
-        own += rows.sum(axis=0, keepdims=True)
+        terms = terms.sum(axis=0, keepdims=True)
     else:
-        own[block] += rows
+        t = block
+    if own.shape[1] == 1:
+        terms = terms.sum(axis=1, keepdims=True)
+    else:
+        s = of.keys
+    own[t, s] += terms
 
 
 def expect_all(inputs: Inputs, semantics: Semantics) -> dict[str, Expected]:

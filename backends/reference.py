@@ -16,7 +16,7 @@ import numpy as np
 from backends.numpy_threads import spread, threads
 from backends.problem import Inputs, Semantics, Shape, Window
 from backends.validation import validate
-from backends.visibility import as_four, visible
+from backends.visibility import as_four, in_sight, intervals, visible
 
 Place = tuple[int, slice, int]
 """Index into (B,T,N): batch, rows, query head."""
@@ -41,44 +41,53 @@ class Head:
     is_finite: bool
     """Whether all values are."""
 
+    def part(self, keys: slice) -> Head:
+        """What some of the keys hold. Views, no copies."""
+        return Head(
+            self.key[keys], self.value[keys], self.key_sizes[keys], self.value_sizes[keys], is_finite=self.is_finite
+        )
+
 
 @dataclass(slots=True)
 class Rows:
-    """Some query rows of one head of one batch element, with everything the oracle knows about them (t rows)."""
+    """Some query rows of one head of one batch element, with everything the oracle knows about them (t rows, s keys)."""
 
     at: Place
+    keys: slice
+    """Those from the first to the last that any of the rows may see: causal and windows leave out the others."""
     query: np.ndarray
     """(t,H)."""
     head: Head
+    """Of these keys."""
     scale: float
     capped: np.ndarray
-    """(t,S) scores after scale and softcap, before bias and mask."""
+    """(t,s) scores after scale and softcap, before bias and mask."""
     bias: np.ndarray | None
-    """(t,S) or broadcastable to it."""
+    """(t,s) or broadcastable to it."""
     seen: np.ndarray
-    """bool (t,S)."""
+    """bool (t,s)."""
     scores: np.ndarray
-    """(t,S) with bias; -inf where not seen."""
+    """(t,s) with bias; -inf where not seen."""
     probability: np.ndarray
-    """(t,S) softmax over the seen keys; 0 in a row that sees none."""
+    """(t,s) softmax over the seen keys; 0 in a row that sees none."""
     log_sum_exp: np.ndarray
     """(t,); -inf in a row that sees no key."""
 
     @property
     def key(self) -> np.ndarray:
-        """(S,H) of the key/value head that this query head reads."""
+        """(s,H) of the key/value head that this query head reads."""
         return self.head.key
 
     @property
     def value(self) -> np.ndarray:
-        """(S,V)."""
+        """(s,V)."""
         return self.head.value
 
 
 def rows(inputs: Inputs, semantics: Semantics, at: Iterable[Place] | None = None) -> Iterator[Rows]:
     """Walk the problem, or these blocks of it, in blocks of query rows, in float64, one head after the other."""
     head = lru_cache(maxsize=1)(lambda b, n: _head(inputs, b, n))
-    for b, block, n in places(inputs.shape) if at is None else at:
+    for b, block, n in places(inputs.shape, semantics) if at is None else at:
         yield _rows(inputs, semantics, (b, block, n), head(b, n))
 
 
@@ -89,7 +98,7 @@ def each_rows(work: Callable[[Rows], None], inputs: Inputs, semantics: Semantics
     def one(b: int, block: slice, n: int) -> None:
         work(_rows(inputs, semantics, (b, block, n), head(b, n)))
 
-    spread(one, list(places(inputs.shape)), threads_for(inputs.shape))
+    spread(one, list(places(inputs.shape, semantics)), threads_for(inputs.shape))
 
 
 def threads_for(shape: Shape) -> int:
@@ -97,9 +106,13 @@ def threads_for(shape: Shape) -> int:
     return threads() if shape.B * shape.N * shape.T * shape.S >= _SPREAD_FROM else 1
 
 
-def places(shape: Shape) -> Iterator[Place]:
-    """Where the blocks of rows are: batch, rows, query head."""
+def places(shape: Shape, semantics: Semantics) -> Iterator[Place]:
+    """Where the blocks of rows are: batch, rows, query head. As many rows as their scores leave room for, of keys in sight."""
     step = max(1, _SCORES_AT_ONCE // max(1, shape.S))
+    first, last = intervals(shape.T, shape.S, semantics.causal, semantics.window)
+    sight = int((last - first).max(initial=1))
+    if 0 < sight <= shape.S // 2:  # so many rows of a window have twice as many keys in sight
+        step = max(step, min(sight, _SCORES_AT_ONCE // (2 * sight)))
     for b in range(shape.B):
         for n in range(shape.N):
             for start in range(0, shape.T, step):
@@ -120,25 +133,28 @@ def _rows(inputs: Inputs, semantics: Semantics, at: Place, head: Head) -> Rows:
     b, block, n = at
     scale = inputs.shape.H**-0.5 if semantics.scale is None else float(semantics.scale)
     query = inputs.query[b, block, n].astype(np.float64)
-    seen = visible(inputs, semantics, block, slice(b, b + 1), slice(n, n + 1))[0, 0]
+    keys = in_sight(inputs, semantics, block, slice(b, b + 1))
+    head = head.part(keys)
+    seen = visible(inputs, semantics, block, slice(b, b + 1), slice(n, n + 1), keys)[0, 0]
     with np.errstate(invalid="ignore", over="ignore"):
         capped = query @ head.key.T
         capped *= scale
         if semantics.softcap is not None:
             capped = semantics.softcap * np.tanh(capped / semantics.softcap)
-    bias = _bias_rows(inputs, b, n, block)
+    bias = _bias_rows(inputs, b, n, block, keys)
     scores = capped if bias is None else capped + bias
     scores = np.where(seen, scores, -np.inf)
     probability, log_sum_exp = _softmax(scores)
-    return Rows(at, query, head, scale, capped, bias, seen, scores, probability, log_sum_exp)
+    return Rows(at, keys, query, head, scale, capped, bias, seen, scores, probability, log_sum_exp)
 
 
-def _bias_rows(inputs: Inputs, b: int, n: int, block: slice) -> np.ndarray | None:
+def _bias_rows(inputs: Inputs, b: int, n: int, block: slice, keys: slice) -> np.ndarray | None:
     if inputs.bias is None:
         return None
     bias = as_four(inputs.bias)
     of_head = bias[b % bias.shape[0], n % bias.shape[1]]
-    return (of_head if of_head.shape[0] == 1 else of_head[block]).astype(np.float64)
+    t, s = (slice(None) if size == 1 else part for size, part in zip(of_head.shape, (block, keys), strict=True))
+    return of_head[t, s].astype(np.float64)
 
 
 def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

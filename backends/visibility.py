@@ -48,19 +48,31 @@ def visible(
     rows: slice = slice(None),
     batch: slice = slice(None),
     heads: slice = slice(None),
+    keys: slice = slice(None),
 ) -> np.ndarray:
-    """Boolean (b,n,t,S), b and n being 1 or full: which key each of the given query rows sees, everything combined."""
+    """Boolean (b,n,t,s), b and n being 1 or full: which of the keys each of the query rows sees, everything combined."""
     shape = inputs.shape
     lengths = None if inputs.kv_lengths is None else inputs.kv_lengths[batch]
     first, last = intervals(shape.T, shape.S, semantics.causal, semantics.window, lengths)
-    keys = np.arange(shape.S)
-    seen: np.ndarray = (keys >= first[:, rows, None]) & (keys < last[:, rows, None])
+    own = np.arange(shape.S)[keys]
+    seen: np.ndarray = (own >= first[:, rows, None]) & (own < last[:, rows, None])
     seen = seen[:, None]
     if inputs.mask is not None:
         mask = as_four(inputs.mask)
-        wanted = zip(mask.shape, (batch, heads, rows), strict=False)
+        wanted = zip(mask.shape, (batch, heads, rows, keys), strict=True)
         seen = seen & mask[tuple(slice(None) if size == 1 else part for size, part in wanted)]
     return seen
+
+
+def in_sight(inputs: Inputs, semantics: Semantics, rows: slice, batch: slice) -> slice:
+    """The keys from the first to the last that any of the query rows may see, as far as no mask hides them."""
+    shape = inputs.shape
+    lengths = None if inputs.kv_lengths is None else inputs.kv_lengths[batch]
+    first, last = (end[:, rows] for end in intervals(shape.T, shape.S, semantics.causal, semantics.window, lengths))
+    sees = first < last
+    if not sees.any():
+        return slice(0, 0)
+    return slice(int(first[sees].min()), int(last[sees].max()))
 
 
 def any_row_is_blind(inputs: Inputs, semantics: Semantics) -> bool:

@@ -16,7 +16,7 @@ from backends import backward, execution, reference, registry
 from backends.accuracy import judge_all
 from backends.backward import expect_all
 from backends.interface import Unsupported
-from backends.problem import InvalidProblem
+from backends.problem import InvalidProblem, Semantics
 from backends.visibility import visible
 from tests.helpers import Problem, hold_gradients, implementation, make_problem, problems, with_upstream
 
@@ -47,6 +47,45 @@ def test_the_oracle_is_the_slope_of_its_own_output(problem: Problem) -> None:
                 copy[place] += sign * step
                 moved.append(loss(dataclasses.replace(inputs, **{name: copy})))
             assert gradient[place] == pytest.approx((moved[0] - moved[1]) / (2 * step), abs=1e-8), (name, place)
+
+
+@pytest.mark.parametrize("scores_at_once", [1, 100, 1 << 19])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"causal": "top_left"},
+        {"causal": "bottom_right", "kv_lengths": (40, 3)},
+        {"window": (4, 2), "bias": (2, 1, 1, 40)},
+        {"window": (None, 0), "bias": (4, 30, 1), "softcap": 2.0},
+        {"window": (3, None), "causal": "bottom_right", "bias": (2, 4, 30, 40), "kv_lengths": (0, 33)},
+    ],
+    ids=str,
+)
+def test_keys_out_of_sight_are_left_out_and_change_nothing(
+    asked: dict[str, Any], scores_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of causal, windows and lengths the oracle computes what is in sight; of the same as a mask, all. Bounds included."""
+    monkeypatch.setattr(reference, "_SCORES_AT_ONCE", scores_at_once)
+    problem = with_upstream(make_problem(6, T=30, S=40, **asked))
+    inputs, semantics = problem.inputs, problem.semantics
+    seen = np.broadcast_to(visible(inputs, semantics), (2, 4, 30, 40))
+    assert sum(block.scores.size for block in reference.rows(inputs, semantics)) < seen.size
+    cut = expect_all(inputs, semantics)
+    whole = expect_all(
+        dataclasses.replace(inputs, mask=seen, kv_lengths=None),
+        Semantics(softcap=semantics.softcap, scale=semantics.scale),
+    )
+    assert cut.keys() == whole.keys()
+    for name, known in cut.items():
+        np.testing.assert_allclose(known.out, whole[name].out, rtol=0, atol=1e-13, err_msg=name)
+        for unit, coefficient in known.coefficients.items():
+            expected = whole[name].coefficients[unit]
+            if unit == "smallest":  # counted once for each block of rows that sees a key
+                assert (coefficient <= expected * 1.00001).all(), name
+            elif unit == "output":  # so is a rounding of the gradient of a key
+                assert (coefficient >= np.abs(known.out) * 0.99999).all(), name
+            else:
+                np.testing.assert_allclose(coefficient, expected, rtol=1e-5, atol=1e-6, err_msg=f"{name} {unit}")
 
 
 @pytest.mark.parametrize("problem", [with_upstream(p) for p in ORACLE_PROBLEMS], ids=range(len(ORACLE_PROBLEMS)))

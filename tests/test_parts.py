@@ -124,9 +124,13 @@ def test_the_first_and_the_last_are_always_drawn_and_the_others_by_the_seed():
     ],
 )
 def test_only_large_problems_are_answered_in_part(changes, forward, backward):
+    """By the pairs that causal and windows leave: half of them, or 128 for each query."""
     shape = dataclasses.replace(Shape(B=1, T=4096, S=4096, N=16, K=16, H=64, V=64), **changes)
-    assert oracle.heads_answered(shape, backward=False) == forward
-    assert oracle.heads_answered(shape, backward=True) == backward
+    assert oracle.heads_answered(shape, Semantics(), backward=False) == forward
+    assert oracle.heads_answered(shape, Semantics(), backward=True) == backward
+    causal = oracle.heads_answered(shape, Semantics("top_left"), backward=False)
+    assert min(2 * forward - 1, shape.N) <= causal <= max(3, 2 * forward)
+    assert oracle.heads_answered(shape, Semantics(window=(127, 0)), backward=True) == shape.N
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 from backends.accuracy import Expected, naive_error
 from backends.backward import expect_all, wanted
 from backends.parts import drawn, parts_of
+from backends.visibility import intervals
 from benchmarks import inputs as seeded
 from benchmarks import work
 
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backends.parts import Part
-    from backends.problem import Inputs, Shape
+    from backends.problem import Inputs, Semantics, Shape
     from benchmarks.cases import Case
     from benchmarks.harness.protocol import Message
 
 _OUT, _SCALARS, _WORDS, _PLACE = "out", "scalars", "words", "place"
 ANSWERED_SCORES, ANSWERED_BACKWARD = 1 << 28, 1 << 26
-"""Pairs of query and key up to which all heads are answered, forward, and forward and backward: some ten seconds of one core,
-and what a gradient takes longer.
+"""Pairs of query and key, as causal and windows leave them, up to which all heads are answered, forward, and forward and
+backward: some ten seconds of one core, and what a gradient takes longer.
 """
 _FEWEST_PARTS = 3
 _KEPT_BYTES = 1 << 30
@@ -52,7 +53,7 @@ def compute(case: Case, seed: int, file: Path, *, only_expected: bool) -> Messag
     many heads were answered.
     """
     inputs = seeded.make(case, seed)
-    parts = answered(inputs, seed)
+    parts = answered(inputs, case.semantics, seed)
     shape = inputs.shape
     # FlashAttention's rule is about outputs; and against float64 there is no textbook form to be better than.
     is_ruled = not only_expected and case.dtype != "float64" and inputs.upstream is None
@@ -68,18 +69,20 @@ def compute(case: Case, seed: int, file: Path, *, only_expected: bool) -> Messag
     return {"naive_error": naive, **told, **dataclasses.asdict(work.count(case, inputs))}
 
 
-def answered(inputs: Inputs, seed: int) -> list[Part]:
+def answered(inputs: Inputs, semantics: Semantics, seed: int) -> list[Part]:
     """The parts of a problem that are answered. All, where the gradient of a bias is wanted that several heads share."""
     shape = inputs.shape
     if "bias" in wanted(inputs):
         return parts_of(shape)
-    return drawn(shape, heads_answered(shape, backward=inputs.upstream is not None), seed)
+    return drawn(shape, heads_answered(shape, semantics, backward=inputs.upstream is not None), seed)
 
 
-def heads_answered(shape: Shape, *, backward: bool) -> int:
+def heads_answered(shape: Shape, semantics: Semantics, *, backward: bool) -> int:
     """How many key/value heads of all batch elements, at most."""
+    first, last = intervals(shape.T, shape.S, semantics.causal, semantics.window)
+    pairs = int(np.maximum(last - first, 0).sum())
     every, most = shape.B * shape.K, ANSWERED_BACKWARD if backward else ANSWERED_SCORES
-    of_one = max(1, shape.T * shape.S * shape.N // shape.K)
+    of_one = max(1, pairs * shape.N // shape.K)
     return every if every * of_one <= most else min(every, max(_FEWEST_PARTS, most // of_one))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from backends import jax_chunked, numpy_backend, numpy_blocked, numpy_products, tf_chunked
+from backends import jax_chunked, numpy_backend, numpy_blocked, numpy_products, numpy_threads, tf_chunked
 from backends.interface import Asked
 from backends.problem import Semantics
-from tests.helpers import Problem, hold, hold_gradients, make_problem, problems, with_upstream
+from benchmarks.cases import case
+from tests.helpers import Problem, hold, hold_gradients, implementation, make_problem, problems, with_upstream
 
 
 @pytest.mark.parametrize(("query_tile", "key_tile"), [(1, 1), (4, 3), (7, 64), (64, 7)])
@@ -114,6 +117,60 @@ def test_numpy_blocked_decodes_for_several_users(asked: dict[str, Any]) -> None:
     assert hold("numpy/blocked", problem) == "accepted"
 
 
+def scores_of(monkeypatch: pytest.MonkeyPatch, T: int, **asked: Any) -> int:
+    """How many scores numpy/blocked computes, on one head, forward."""
+    counted = []
+    real = numpy_blocked.product
+
+    def product(query: np.ndarray, key: np.ndarray, out: np.ndarray) -> np.ndarray:
+        counted.append(out.size)
+        return real(query, key, out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(numpy_blocked, "product", product)
+        array = np.ones((1, 1, T, 2), np.float32)
+        numpy_blocked.Walk.through(array, array, array, Asked(**asked))
+    return sum(counted)
+
+
+def test_numpy_blocked_skips_what_causal_hides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 4096 x 4096 scores it computes half, and as many more as the edges of its pieces hold."""
+    assert scores_of(monkeypatch, 4096) == 4096**2
+    for causal in ("top_left", "bottom_right"):
+        assert 0.5 * 4096**2 <= scores_of(monkeypatch, 4096, causal=causal) <= 0.54 * 4096**2
+
+
+@pytest.mark.parametrize("window", [(127, 0), (64, 64), (1000, 0)])
+def test_a_window_costs_numpy_blocked_in_proportion_to_the_rows(
+    monkeypatch: pytest.MonkeyPatch, window: tuple[int, int]
+) -> None:
+    """Twice the rows, twice the scores, to one tile; and no more than thrice of what is seen."""
+    seen = sum(window) + 1
+    some, twice = (scores_of(monkeypatch, T, window=window) for T in (4096, 8192))
+    assert abs(twice - 2 * some) <= numpy_blocked.ROWS * (seen + numpy_blocked.KEYS)
+    assert twice <= 3 * 8192 * seen
+
+
+@pytest.mark.parametrize(("backward", "asked"), [(False, {}), (True, {"window": (1000, 0)})])
+def test_numpy_blocked_holds_little_there_and_back(
+    monkeypatch: pytest.MonkeyPatch, backward: bool, asked: dict[str, Any]
+) -> None:
+    """At T=S=32768 within 64 MiB, as Python's own account of NumPy's arrays has it, where the scores are 4 GiB."""
+    array = np.random.default_rng(0).standard_normal((1, 1, 32768, 64), np.float32)
+    blocked = implementation("numpy/blocked")
+    function, arrays = (blocked.gradient, [array] * 4) if backward else (blocked.function, [array] * 3)
+    assert function is not None
+    monkeypatch.setattr(numpy_threads, "_OWN", threading.local())  # what earlier calls have kept would not count
+    tracemalloc.start()
+    try:
+        returned = function(*arrays, **asked)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    outputs = sum(a.nbytes for a in (returned if isinstance(returned, tuple) else (returned,)) if a is not None)
+    assert outputs <= held <= outputs + (64 << 20)
+
+
 @pytest.mark.parametrize("block", [(1, 2), (6, 4), (13, 64)])
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problem=problems(dtypes=("float32", "bfloat16"), longest=20))
@@ -176,9 +233,23 @@ def test_tf_chunked_with_small_chunks(
 def test_tf_chunked_across_its_own_chunks(needs: Callable[[str], Any], asked: dict[str, Any]) -> None:
     """The same with the chunks that it really has: several whole ones and a rest."""
     needs("tf_keras")
-    problem = make_problem(**{"B": 1, "T": 900, "S": 3000, "N": 2, "K": 1, "H": 4, "dtype": "float32", **asked})
-    rows = tf_chunked.rows_of(1, 2, 900, 3000)
-    assert 900 // rows > 1
-    assert 900 % rows
+    problem = make_problem(**{"B": 1, "T": 1500, "S": 3000, "N": 2, "K": 1, "H": 4, "dtype": "float32", **asked})
+    rows = tf_chunked.rows_of(1, 2, 1500, 3000)
+    assert 1500 // rows > 1
+    assert 1500 % rows
     assert hold("tf_keras/chunked", problem) == "accepted"
     assert hold_gradients("tf_keras/chunked", with_upstream(problem)) == "accepted"
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_tf_chunked_holds_little_there_and_back(needs: Callable[[str], Any], backward: bool) -> None:
+    """A call at T=S=8192 raises the process by less than the 256 MiB that one matrix of its scores takes; three or more
+    matrices are what the textbook form holds.
+    """
+    needs("tf_keras")
+    from tests.test_room import measured_bytes
+
+    long = case("long", "s", T=8192, N=1, pass_="forward_backward" if backward else "forward")
+    held = measured_bytes("tf_keras/chunked", long)
+    assert held is not None
+    assert held < 192 << 20

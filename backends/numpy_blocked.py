@@ -20,6 +20,7 @@ import numpy as np
 
 from backends.interface import Asked
 from backends.numpy_calm import are_calm
+from backends.numpy_half import widened
 from backends.numpy_hiding import edges, hide, limit_of, tile_of, without_leaks
 from backends.numpy_products import FEW_ROWS, copies_pieces, mix, product
 from backends.numpy_threads import scratch, spread, threads
@@ -77,8 +78,8 @@ class Walk:
     """One blocked attention: the arrays (BNTH), the interval of keys that each query row sees, and where the output goes."""
 
     query: Array
+    """In the width of the sums, as are key and value: float32 at least."""
     key: Array
-    """In the width of the sums, as is value: float32 at least."""
     value: Array
     asked: Asked
     first: Array
@@ -103,9 +104,9 @@ class Walk:
         ends = (0, S) if everything else intervals(T, S, asked.causal, asked.window, asked.kv_lengths)
         first, last = (np.asarray(end, np.int32) for end in ends)  # twice as fast to compare as int64
         walk = cls(
-            query,
-            key.astype(wide, copy=False),
-            value.astype(wide, copy=False),
+            widened(query, wide),
+            widened(key, wide),
+            widened(value, wide),
             asked,
             np.broadcast_to(first, (B, T)),
             np.broadcast_to(last, (B, T)),

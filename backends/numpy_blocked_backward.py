@@ -35,7 +35,7 @@ def backward(walk: Walk, upstream: Array) -> tuple[Array, Array, Array, Array | 
     B, K = walk.key.shape[:2]
     # A thread has a key/value head to itself: only a bias is shared.
     spread(_head, [(walk, b, k, upstream, to) for b in range(B) for k in range(K)], walk.threads)
-    own = walk.query.dtype
+    own = walk.out.dtype
     return (
         dq.astype(own, copy=False),
         dk.astype(own, copy=False),

@@ -13,6 +13,7 @@ _SDPA = {
     "torch/sdpa-efficient": "EFFICIENT_ATTENTION",
     "torch/sdpa-cudnn": "CUDNN_ATTENTION",
 }
+_IN_ROWS = {"torch/sdpa-math", "torch/sdpa-flash"}
 
 
 def sdpa(words: Words) -> list[str]:
@@ -27,11 +28,17 @@ def sdpa(words: Words) -> list[str]:
     elif words.arrays:
         mask = words.arrays[0]
     causal = not words.merged and words.semantics.causal is not None
-    options = {"attn_mask": mask, "is_causal": causal, "scale": words.semantics.scale, "enable_gqa": words.grouped}
+    in_rows = words.id in _IN_ROWS and words.grouped and words.shape.T == 1 and not causal
+    grouped = words.grouped and not in_rows
+    options = {"attn_mask": mask, "is_causal": causal, "scale": words.semantics.scale, "enable_gqa": grouped}
+    if in_rows:  # as torch_backend.sdpa_in_rows
+        lines += ["(B, N, T, H), (K, S), V = query.shape, key.shape[1:3], value.shape[3]"]
+        lines += [f"{mask} = {mask}.expand(B, N, T, S).reshape(B, K, N // K, S)"] if mask else []
+        lines += ["query = query.reshape(B, K, N // K, H)  # enable_gqa would read the keys anew for each head"]
     lines += [
         f"with sdpa_kernel(SDPBackend.{_SDPA[words.id]}):",
         f"    out = {call('torch.nn.functional.scaled_dot_product_attention', 'query, key, value', **options)}",
-        "return out.transpose(1, 2)",
+        f"return out{'.reshape(B, N, T, V)' * in_rows}.transpose(1, 2)",
     ]
     found = ["import torch", "from torch.nn.attention import SDPBackend, sdpa_kernel", "", "", *function(words, lines)]
     return found + (["", "", *gradients_torch(words)] if words.backward else [])

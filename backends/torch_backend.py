@@ -259,6 +259,24 @@ def sdpa(
         raise Unsupported(_refusal(query, key, value, **options)) from error
 
 
+def sdpa_in_rows(
+    query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor = None, bias: Tensor = None, **static: Any
+) -> Tensor:
+    """The same; where one query reads keys that several heads share, these heads become the rows of one.
+
+    With enable_gqa flash reads the keys anew for each head on the CPU, and math repeats them in memory. Decoding with S4096
+    N32 K8 H128 (two cores with AVX2) took flash 6.9 ms and takes 3.9, in bfloat16 22.6 and 2.4; math 102 and 4.8.
+    """
+    (B, N, T, H), K = query.shape, key.shape[1]
+    if T != 1 or N == K or "causal" in static:
+        return sdpa(query, key, value, mask=mask, bias=bias, **static)
+    mask, bias = (
+        a if a is None or a.shape[1] == 1 else a.reshape(a.shape[0], K, N // K, a.shape[3]) for a in (mask, bias)
+    )
+    out = sdpa(query.reshape(B, K, N // K, H), key, value, mask=mask, bias=bias, **static)
+    return out.reshape(B, N, T, value.shape[3])
+
+
 def _flash_log_sum_exp(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Tensor:
     """What the operator behind sdpa-flash returns beside its output, (B,N,T)."""
     if query.is_cuda:
@@ -306,11 +324,12 @@ def _prove_sdpa(backend: str, operator: str, prepared: Prepared) -> str:
 
 NARROW = ("float32", "bfloat16", "float16")
 _ACCEPTS = {"grouped", "scale", "mask", "bias", "causal_top_left", "value_size"}
-for _backend, _operator, _dtypes, _devices, _accepts, _roundoffs in (
-    ("MATH", "attention_math", DTYPES, ("cpu", "cuda"), _ACCEPTS, _WIDE),
-    ("FLASH_ATTENTION", "flash_attention", DTYPES, ("cpu", "cuda"), _ACCEPTS - {"value_size"}, WIDE_SCORES),
-    ("EFFICIENT_ATTENTION", "efficient_attention", NARROW, ("cuda",), _ACCEPTS, WIDE_SCORES),
-    ("CUDNN_ATTENTION", "cudnn_attention", NARROW[1:], ("cuda",), _ACCEPTS, WIDE_SCORES),
+_BOTH, _NO_VALUE_SIZE = ("cpu", "cuda"), _ACCEPTS - {"value_size"}
+for _function, _backend, _operator, _dtypes, _devices, _accepts, _roundoffs in (
+    (sdpa_in_rows, "MATH", "attention_math", DTYPES, _BOTH, _ACCEPTS, _WIDE),
+    (sdpa_in_rows, "FLASH_ATTENTION", "flash_attention", DTYPES, _BOTH, _NO_VALUE_SIZE, WIDE_SCORES),
+    (sdpa, "EFFICIENT_ATTENTION", "efficient_attention", NARROW, ("cuda",), _ACCEPTS, WIDE_SCORES),
+    (sdpa, "CUDNN_ATTENTION", "cudnn_attention", NARROW[1:], ("cuda",), _ACCEPTS, WIDE_SCORES),
 ):
     _name = _backend.partition("_")[0].lower()
     implementation(
@@ -329,4 +348,4 @@ for _backend, _operator, _dtypes, _devices, _accepts, _roundoffs in (
         scores_held=(2.6, 4.1) if _name == "math" else (0, 0),
         log_sum_exp=_flash_log_sum_exp if _name == "flash" else None,
         prove=functools.partial(_prove_sdpa, _backend, f"aten::_scaled_dot_product_{_operator}"),
-    )(sdpa)
+    )(_function)

@@ -19,6 +19,8 @@ PROBLEMS = {
     "grouped-causal": make_problem(T=12, S=12, causal="top_left", scale=0.2, dtype="float32"),
     "bottom-right": make_problem(causal="bottom_right", dtype="float32"),
     "cache": make_problem(T=1, causal="bottom_right", dtype="float32"),
+    "cache-heads": make_problem(T=1, mask=(2, 4, 1, 20), hidden=0.3, dtype="float32"),
+    "cache-bias": make_problem(T=1, kv_lengths=(20, 7), bias=(4, 1, 20), dtype="float32"),
     "lengths": make_problem(K=4, kv_lengths=(20, 7), dtype="float32"),
     "mask-bias": make_problem(mask=(2, 1, 12, 20), bias=(1, 4, 12, 20), hidden=0.3, dtype="float32"),
     "bias": make_problem(bias=(2, 1, 1, 20), V=8, dtype="float32"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from backends import snippet_textbook
 from backends.snippet_words import Words, call, function, gradients_jax, gradients_tf, gradients_torch
 
@@ -47,14 +49,27 @@ def sdpa(words: Words) -> list[str]:
 def flex(words: Words) -> list[str]:
     """FlexAttention, compiled."""
     semantics = words.semantics
-    lines = [_TORCH_HEADS, "(B, N, T, H), S = query.shape, key.shape[2]"]
-    lines += [f"{name} = {name}.expand(B, N, T, S)" for name in ("mask", "bias") if name in words.arrays]
+    in_rows = words.grouped and words.shape.T == 1 and semantics.causal != "top_left" and semantics.window is None
+    if in_rows:  # as torch_flex.flex on the CPU
+        words = dataclasses.replace(words, semantics=dataclasses.replace(semantics, causal=None))
+    lines = [_TORCH_HEADS, "(B, N, T, H), (K, S), V = query.shape, key.shape[1:3], value.shape[3]"]
+    own = [name for name in ("mask", "bias") if name in words.arrays]
+    lines += [f"{name} = {name}.expand(B, N, T, S)" for name in own]
+    if in_rows:
+        names = ", ".join(["query", *own])
+        lines += ["# Heads that share keys become rows of one: enable_gqa would read the keys anew for each."]
+        lines += [
+            f"{names} = (array.reshape(B, K, N // K, -1) for array in ({names}))"
+            if own
+            else "query = query.reshape(B, K, N // K, H)"
+        ]
+    heads, rows = ("K", "N // K") if in_rows else ("N", "T")
     options: dict[str, object] = {}
     if words.rules:
         told = {"mask": "mask[b, n, t, s]", "(s < kv_lengths[:, None, None, None])": "(s < kv_lengths[b])"}
         rule = " & ".join(told.get(rule, rule) for rule in words.rules)
         varies = {"mask", "kv_lengths"} & set(words.arrays)
-        sizes = f"{'B' if varies else None}, {'N' if 'mask' in varies else None}, T, S, device=query.device"
+        sizes = f"{'B' if varies else None}, {heads if 'mask' in varies else None}, {rows}, S, device=query.device"
         lines += ["", "def mask_mod(b, n, t, s):", f"    return {rule}", ""]
         lines += [f"block_mask = create_block_mask(mask_mod, {sizes})  # to be built once"]
         options["block_mask"] = "block_mask"
@@ -64,8 +79,9 @@ def flex(words: Words) -> list[str]:
         score += " + bias[b, n, t, s]" if "bias" in words.arrays else ""
         lines += ["", "def score_mod(score, b, n, t, s):", f"    return {score}", ""]
         options["score_mod"] = "score_mod"
-    options |= {"scale": semantics.scale, "enable_gqa": words.grouped}
-    lines += [f"return {call('flex', 'query, key, value', **options)}.transpose(1, 2)"]
+    options |= {"scale": semantics.scale, "enable_gqa": words.grouped and not in_rows}
+    back = ".reshape(B, N, T, V)" * in_rows
+    lines += [f"return {call('flex', 'query, key, value', **options)}{back}.transpose(1, 2)"]
     imports = ["create_block_mask"] * bool(words.rules) + ["flex_attention"]
     return [
         "import torch",

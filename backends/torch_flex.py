@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 from backends import torch_backend
 from backends.interface import Asked, Unsupported, implementation
-from backends.torch_backend import NARROW, OWN, WIDE_SCORES, prove_compiled
+from backends.torch_backend import NARROW, OWN, WIDE_SCORES, in_rows, prove_compiled
 
 Tensor = Any
 
@@ -34,9 +35,16 @@ def _flex_log_sum_exp(query: Tensor, key: Tensor, value: Tensor, **keywords: Any
 )
 def flex(query: Tensor, key: Tensor, value: Tensor, **keywords: Any) -> Callable[[], Tensor]:
     """FlexAttention, compiled; what hides keys is a BlockMask built beforehand, softcap and bias are a score_mod."""
-    call = _flex(query, key, value, Asked(**keywords))
+    asked, (B, N, T, _), K = Asked(**keywords), query.shape, key.shape[1]
     if query.is_cuda:
-        return functools.partial(_on_cuda, call)
+        return functools.partial(_on_cuda, _flex(query, key, value, asked))
+    if T == 1 and N != K and asked.causal != "top_left" and asked.window is None:
+        # enable_gqa reads the keys anew for each head: 5.5 ms instead of 3.8 (S4096 N32 K8 H128), in bfloat16 14.8 and 3.0.
+        rows = dataclasses.replace(asked.cut(lambda array: in_rows(array, K)), causal=None)
+        of_rows = _flex(in_rows(query, K), key, value, rows)
+        call: Callable[[], Tensor] = lambda: of_rows().reshape(B, N, T, value.shape[3])  # noqa: E731
+    else:
+        call = _flex(query, key, value, asked)
 
     def on_cpu() -> Tensor:
         if query.requires_grad:

@@ -60,3 +60,18 @@ def test_other_problems_keep_their_heads(seen, id, asked):
     problem = make_problem(**{**DECODE, **asked})
     assert hold(id, problem) == "accepted"
     assert seen[0][0][1:3] == (4, problem.inputs.shape.T)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"causal": "bottom_right", "kv_lengths": (20, 7)},
+        {"mask": (2, 4, 1, 20), "bias": (4, 1, 1), "hidden": 0.3},
+        {"window": (3, 0), "causal": "bottom_right"},
+    ],
+    ids=str,
+)
+def test_flex_decodes_in_rows(needs, asked):
+    """Right with a BlockMask and a score_mod of rows; a window keeps the heads."""
+    needs("torch")
+    assert hold("torch/flex", make_problem(**{**DECODE, **asked})) == "accepted"

@@ -33,7 +33,7 @@ PROBLEMS = {
     "float64": make_problem(T=12, S=12, causal="top_left", dtype="float64"),
 }  # fmt: skip
 COMPILED = ("torch/naive-compile", "torch/flex")
-ONES = ("grouped-causal", "mask-bias")
+ONES = ("grouped-causal", "mask-bias", "cache-heads")
 """Of those that take ten seconds of a C++ compiler each, and of those that are a call of backends.attention."""
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.harness.state import State
+    from benchmarks.records import Record
 
 FAR_BEHIND = 0.5
 """A framework that reaches this part of another's rate, or less, leaves much on the table."""
@@ -53,6 +54,16 @@ def attainable_gflops(
     if product is None or memory is None or not moved_bytes or not flops:
         return product
     return min(product, flops / moved_bytes * memory)
+
+
+def memory_is_the_roof(record: Record, state: State) -> bool:
+    """Whether memory, not arithmetic, limits the case of a row: GB/s then say how good a time is. False where not known."""
+    if not record.flops or not record.moved_bytes:
+        return False
+    product = matmul_limit(record.dtype, state.matmul_gflops)
+    roofs = state.matmul_gflops, state.gb_per_s
+    allowed = attainable_gflops(record.flops, record.moved_bytes, record.dtype, *roofs)
+    return product is not None and allowed is not None and allowed < product
 
 
 def far_behind(state: State) -> list[str]:

@@ -99,7 +99,7 @@ class Record:
     gflops_conventional: float | None = None
     """Counting as the FlashAttention papers do: all pairs, halved if causal."""
     gb_per_s: float | None = None
-    """Query, key, value, mask, bias and output, each moved once."""
+    """moved_bytes over the median."""
     peak_fraction: float | None = None
     """gflops over what the roofline of this run allows for the case: see benchmarks.limits."""
     peak_memory_bytes: int | None = None
@@ -125,7 +125,7 @@ class Record:
     flops: int | None = None
     """Of one call, for the visible pairs: see work."""
     moved_bytes: int | None = None
-    """Of one call, each array once: see work."""
+    """Of one call, what the visible pairs need and what is written, each once: see work."""
     machine: str = ""
     """What it was measured on, as harness.environment.machine_id names it; empty in files from before it was recorded."""
     device_s: float | None = None

@@ -31,7 +31,7 @@ class StoredRun:
     environment: Mapping[str, Any]
     """As in environment.json; empty where there is none, or one of several machines."""
     state: State
-    """What the environment tells of the run: limits, handicaps, how long it took."""
+    """What the environment tells of the run: limits, handicaps, how long it took; in a run of several machines of each."""
 
     @property
     def run_id(self) -> str:
@@ -46,12 +46,14 @@ def read_stored(path: Path) -> StoredRun:
         raise UnreadableResults(f"{path} holds no {SUMMARY}: it is no run folder, or its run has not ended")
     machines = parse_summary(read_bytes(file), str(file))
     records = [record for cells in machines.values() for record in cells.values()]
-    environment: Mapping[str, Any] = {}
     beside = file.with_name(ENVIRONMENT)
-    if file.name == SUMMARY and beside.exists():  # any other CSV stands alone
-        environments = list(read_environments(beside).values())
-        environment = environments[0] if len(environments) == 1 else {}
-    return StoredRun(path, records, environment, _state(environment, beside))
+    alone = file.name != SUMMARY or not beside.exists()  # any other CSV stands alone
+    environments = {} if alone else read_environments(beside)
+    if len(environments) == 1:
+        environment = next(iter(environments.values()))
+        return StoredRun(path, records, environment, _state(environment, beside))
+    state = State(machines={machine: _state(known, beside) for machine, known in environments.items()})
+    return StoredRun(path, records, {}, state)
 
 
 def _state(environment: Mapping[str, Any], file: Path) -> State:
@@ -59,6 +61,7 @@ def _state(environment: Mapping[str, Any], file: Path) -> State:
     for dtype, rates in environment.get("matmul_gflops", {}).items():
         state.matmul_gflops[dtype] = _rates(rates, f"{file}: matmul_gflops of {dtype}")
     state.gb_per_s = _rates(environment.get("stream_gb_per_s", {}), f"{file}: stream_gb_per_s")
+    state.call_overhead_s = _rates(environment.get("call_overhead_s", {}), f"{file}: call_overhead_s")
     handicaps = environment.get("handicaps", [])
     if not isinstance(handicaps, list):
         raise UnreadableResults(f"{file}: handicaps is {type(handicaps).__name__}, expected a list")

@@ -1,11 +1,12 @@
-"""How much work a case is: exact operations over the visible pairs, the conventional count, and the bytes moved once."""
+"""How much work a case is: exact operations and bytes of the visible pairs, and the conventional count."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backends.visibility import count_pairs
+from backends.needed import needed
+from backends.visibility import as_four, count_pairs
 
 if TYPE_CHECKING:
     from backends.problem import Inputs
@@ -27,7 +28,10 @@ class Work:
     attention, benchmarks/benchmark_flash_attention.py).
     """
     bytes: int
-    """Query, key, value, mask, bias and output, each once; forward and backward all but the mask a second time."""
+    """What is read counts where it is part of a visible pair: rows of query, key and value, elements of the bias; of the mask
+    what causal, the window and the lengths leave of it. What is written counts whole: the output. Forward and backward besides:
+    the upstream gradient, read as the queries are, and the gradients of query, key, value and bias, written.
+    """
 
 
 def count(case: Case, inputs: Inputs) -> Work:
@@ -36,11 +40,22 @@ def count(case: Case, inputs: Inputs) -> Work:
     pairs, _ = count_pairs(inputs, case.semantics)
     per_pair = 2 * (shape.H + shape.V)
     conventional = per_pair * shape.B * shape.N * shape.T * shape.S
-    item = ITEMSIZE[case.dtype]
-    moved = item * (inputs.query.size + inputs.key.size + inputs.value.size + shape.B * shape.T * shape.N * shape.V)
-    moved += 0 if inputs.bias is None else item * inputs.bias.size
     conventional = conventional // 2 if case.semantics.causal else conventional
     exact = per_pair * pairs
     if inputs.upstream is not None:
-        exact, conventional, moved = 3 * exact, conventional * 7 // 2, 2 * moved
-    return Work(exact, conventional, moved + (0 if inputs.mask is None else inputs.mask.size))
+        exact, conventional = 3 * exact, conventional * 7 // 2
+    return Work(exact, conventional, _moved(case, inputs))
+
+
+def _moved(case: Case, inputs: Inputs) -> int:
+    """Bytes, as Work.bytes counts them."""
+    shape, semantics, bias, mask = case.shape, case.semantics, inputs.bias, inputs.mask
+    queries = needed(inputs, semantics, (shape.B, shape.N, shape.T, 1))
+    keys = needed(inputs, semantics, (shape.B, shape.K, 1, shape.S))
+    numbers = queries * shape.H + keys * (shape.H + shape.V) + shape.B * shape.T * shape.N * shape.V
+    numbers += 0 if bias is None else needed(inputs, semantics, as_four(bias).shape)
+    if inputs.upstream is not None:
+        numbers += queries * shape.V + inputs.query.size + inputs.key.size + inputs.value.size
+        numbers += 0 if bias is None else bias.size
+    of_mask = 0 if mask is None else needed(inputs, semantics, as_four(mask).shape, masked=False)
+    return ITEMSIZE[case.dtype] * numbers + of_mask

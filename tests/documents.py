@@ -30,6 +30,8 @@ GENERATED = {
 HISTORY = {"CHANGELOG.md": "says what commands were, too"}
 
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+UNITS = {"", "s", "ms", "us", "B", "KB", "MB", "GB", "<", "GFLOP/s", "GB/s"}
+"""Those of numbers that are free: in which one they are depends on the machine, as which of its limits a case meets does."""
 COMMAND = re.compile(r"^(?:\$ )?(?P<words>(?:\.venv/bin/)?(?:python3?|attnbench|nox|pip|git|typer) .*)$")
 
 RUN_BLOCKS = """
@@ -203,7 +205,7 @@ def same(shown: Shown, printed: str) -> bool:
 def _words(printed: str) -> set[str]:
     """The words without a digit, but for units."""
     words = {word.strip(".,:;()*") for word in printed.split()}
-    return {word for word in words if not re.search(r"\d", word)} - {"", "s", "ms", "us", "B", "KB", "MB", "GB", "<"}
+    return {word for word in words if not re.search(r"\d", word)} - UNITS
 
 
 def renewed(document: str, name: str) -> str:

@@ -33,6 +33,7 @@ def environment(**changes):
     }
     found["matmul_gflops"] = {"float32": {"numpy": 200.0, "torch": 80.0}}
     found["stream_gb_per_s"] = {"numpy": 30.0}
+    found["call_overhead_s"] = {"numpy": 3.7e-8}
     return found | changes
 
 
@@ -53,6 +54,7 @@ def timed(name, implementation, seconds, **changes):
         "ci_high_s": 1.03 * seconds,
         "first_call_s": 3 * seconds,
         "gflops": 50.0,
+        "gb_per_s": 12.5,
         "peak_fraction": 0.25,
         "peak_memory_bytes": 20_000_000,
         "error_over_naive": 1.1,
@@ -110,6 +112,7 @@ def hostile_environment():
         frameworks={"numpy": {"status": "ok", "version": f"{HOSTILE[6]}\ud800"}},
         matmul_gflops={"float32": {"numpy": "fast", "<b>": 3}},
         stream_gb_per_s=[1],
+        call_overhead_s={"numpy": "short", "<b>": 1e-7},
         handicaps=[{"variable": HOSTILE[0], "gflops": 1, "gflops_without": 2, "framework": HOSTILE[1]}, 7],
         load_average="abc",
         time=[1],

@@ -202,6 +202,9 @@ def test_another_output_is_caught():
     assert documents.same(similar, "numpy/mine  816 us ±14.0%  10.2 MB\n")
     assert not documents.same(similar, "numpy/other  816 us ±14.0%  10.2 MB\n")
     assert not documents.same(similar, "numpy/mine unsupported: no softcap\n")
+    rate = Shown("", "median  GFLOP/s  of limit\n", False, 1, {})
+    assert documents.same(rate, "median  GB/s  of limit\n")
+    assert not documents.same(rate, "median  GB/s\n")
 
 
 # Links.

@@ -25,11 +25,14 @@ def printed(cases, records, state):
 
 
 def test_limits_with_all_dtypes_fit():
-    """Four dtypes and memory, one row a framework; what a framework does not have is a dash."""
+    """Four dtypes, memory and the empty call, one row a framework; what a framework does not have is a dash."""
     rates = {d: {"numpy": 100.0, "keras_torch": 40.0} for d in ("float32", "float64", "bfloat16")}
     state = State(matmul_gflops={**rates, "float16": {"keras_torch": 1234.5}}, gb_per_s={"numpy": 9.87})
+    state.call_overhead_s = {"keras_torch": 1.234e-6, "torch": 5.5e-8}
     lines = printed(CASES, [], state)
-    assert lines[1:3] == ["numpy 100 100 100 - 9.87", "keras_torch 40.0 40.0 40.0 1234 -"]
+    assert lines[0].endswith("memory GB/s empty call")
+    assert lines[1:3] == ["numpy 100 100 100 - 9.87 -", "keras_torch 40.0 40.0 40.0 1234 - 1.23 us"]
+    assert lines[3] == "torch - - - - - 55.0 ns"
     assert "Much is left on the table: float32 matmul: keras_torch at 0.40 of numpy's rate." in lines
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from backends import registry
 from benchmarks.harness.state import State
-from benchmarks.limits import attainable_gflops, far_behind, matmul_limit
+from benchmarks.limits import attainable_gflops, far_behind, matmul_limit, memory_is_the_roof
 from benchmarks.records import Record, from_csv, to_csv
 from benchmarks.results import to_records
 from tests.test_records import record
@@ -44,6 +44,18 @@ def test_without_rates_the_limit_is_less_or_unknown():
     """A run that measured no memory has the product alone; one that measured no product has none."""
     assert attainable_gflops(2000, 1000, "float32", RATES, {}) == 100.0
     assert attainable_gflops(2000, 1000, "float32", {}, MEMORY) is None
+
+
+def test_which_roof_it_is():
+    """Memory below ten operations a byte; arithmetic above, and where anything is not known."""
+    state = State(matmul_gflops=RATES, gb_per_s=MEMORY)
+    told = {
+        flops: memory_is_the_roof(record(flops=flops, moved_bytes=1000), state) for flops in (1, 9999, 10_000, 10**6)
+    }
+    assert told == {1: True, 9999: True, 10_000: False, 10**6: False}
+    assert not memory_is_the_roof(record(), state)
+    assert not memory_is_the_roof(record(flops=1, moved_bytes=1000), State(matmul_gflops=RATES))
+    assert not memory_is_the_roof(record(flops=1, moved_bytes=1000), State(gb_per_s=MEMORY))
 
 
 def test_rows_are_held_to_the_roofline():

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.cli.report_command import ReportRequest, page_of, write_report
 from benchmarks.comparison.verdicts import CellComparison, Change, Comparison, Complaint, Gate, Verdict
 from benchmarks.errors import UnreadableResults, UsageError
-from benchmarks.reports.page import Chart, Page, Section, Table, bundle, render, render_page
+from benchmarks.reports.page import Chart, Facts, Page, Section, Table, bundle, render, render_page
 from benchmarks.reports.page.answers import read_answers
 from benchmarks.reports.page.cells import cells_dataset, kind_of
 from benchmarks.reports.page.growing import growing
@@ -154,6 +154,17 @@ def test_ladders_have_exponents_and_a_limit(ladder):
         measured = [j for j in of_line["measured"] if points["S"][j] == S and points["ladder"][j] == points["ladder"][i]
                     and points["implementation"][j] == points["implementation"][i]]  # fmt: skip
         assert points["seconds"][i] == pytest.approx(points["seconds"][measured[0]])
+
+
+def test_rates_and_empty_calls_are_there(ladder):
+    """Bytes beside operations in the table of all cells; what an empty call costs among the limits."""
+    page = run_page(read_runs([ladder]), None)
+    blocks = [block for section in page.sections for block in section.blocks]
+    (table,) = (block for block in blocks if isinstance(block, Table) and block.id == "all")
+    assert [c.label for c in table.columns if c.label.endswith("/s")] == ["GFLOP/s", "GB/s"]
+    assert set(page.datasets[table.dataset]["gb_per_s"]) == {12.5, None}
+    rows = dict(row for block in blocks if isinstance(block, Facts) for row in block.rows)
+    assert (rows["reading memory, numpy"], rows["empty call, numpy"]) == ("30.0 GB/s", "37.0 ns")
 
 
 def test_backward_is_held_against_forward(ladder):

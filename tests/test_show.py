@@ -148,6 +148,7 @@ def test_a_bare_summary_has_no_limits(tmp_path, capsys):
         {"matmul_gflops": {"float32": {"numpy": "fast"}}},
         {"matmul_gflops": {"float32": {"numpy": -1}}},
         {"stream_gb_per_s": [1]},
+        {"call_overhead_s": {"numpy": "short"}},
         {"handicaps": {"a": 1}},
         {"handicaps": [{"variable": "A=1", "gflops": 1}]},
     ],
@@ -158,6 +159,21 @@ def test_a_damaged_environment_is_told(tmp_path, environment):
     (tmp_path / "environment.json").write_text(json.dumps({"schema_version": 1, **environment}))
     with pytest.raises(UnreadableResults, match=r"environment\.json"):
         read_stored(tmp_path)
+
+
+def test_a_run_of_several_machines_knows_the_limits_of_each(tmp_path, capsys):
+    """Each table of limits under its machine's name; the rates in the unit of its roof."""
+    rows = [record(machine=name, gflops=1.0, gb_per_s=2.0, flops=100, moved_bytes=200) for name in ("a-1", "b-2")]
+    (tmp_path / "summary.csv").write_text(to_csv(rows))
+    of = {
+        "a-1": {"matmul_gflops": {"float32": {"numpy": 11.0}}, "stream_gb_per_s": {"numpy": 12.0}},
+        "b-2": {"matmul_gflops": {"float32": {"numpy": 21.0}}, "call_overhead_s": {"numpy": 2.2e-8}},
+    }
+    machines = {name: {"schema_version": 1, **told} for name, told in of.items()}
+    (tmp_path / "environment.json").write_text(json.dumps({"schema_version": 1, "machines": machines}))
+    lines = [" ".join(line.split()) for line in shown(tmp_path, capsys).splitlines()]
+    assert [line.split()[6] for line in lines if line.startswith("implementation")] == ["GB/s", "GFLOP/s"]
+    assert [line for line in lines if line.startswith("numpy ")] == ["numpy 11.0 12.0 -", "numpy 21.0 - 22.0 ns"]
 
 
 def test_rows_that_describe_no_problem_are_shown_all_the_same():

@@ -226,7 +226,7 @@ def _print(outcome: Outcome, plan: Plan, folder: RunFolder, format: Format) -> N
     if format is not Format.TABLE:
         out.file.write(FORMATS[format](outcome.records))
         return
-    out.print(run_table(outcome.records))
+    out.print(run_table(outcome.records, outcome.state))
     of_machine = by_machine(outcome.records)
     for machine, records in of_machine.items():
         state = outcome.state.machines.get(machine, outcome.state)

@@ -47,13 +47,14 @@ def show_run(request: ShowRequest) -> None:
     if request.format is not Format.TABLE:
         out.file.write(FORMATS[request.format](records))
         return
-    out.print(run_table(records, in_order=request.sort not in (None, "case") or request.reverse))
+    out.print(run_table(records, stored.state, in_order=request.sort not in (None, "case") or request.reverse))
     of_machine = by_machine(records)
     for machine, own in of_machine.items():
         if len(of_machine) > 1:
             out.print(harmless(f"On {machine or 'no machine'}:"))
-        out.print(footer(cases_of(own), own, stored.state))
-        for line in three_lines(own, stored.state):
+        state = stored.state.machines.get(machine, stored.state)
+        out.print(footer(cases_of(own), own, state))
+        for line in three_lines(own, state):
             out.print(harmless(line))
         out.print("")
     out.print(_told(stored, len(records)))

@@ -13,7 +13,7 @@ from benchmarks.compiling import Payback, paybacks, twins
 from benchmarks.growth import Fit, growth
 from benchmarks.limits import far_behind
 from benchmarks.reports.columns import Column, Columns, Row
-from benchmarks.reports.text import harmless, three_digits
+from benchmarks.reports.text import harmless, seconds, three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,18 +33,21 @@ def footer(cases: Iterable[Case], records: Sequence[Record], state: State) -> Re
 
 def _limits(state: State) -> list[RenderableType]:
     dtypes = [name for name in ("float64", "float32", "bfloat16", "float16") if name in state.matmul_gflops]
-    frameworks = {name: None for rates in (*state.matmul_gflops.values(), state.gb_per_s) for name in rates}
+    told = (*state.matmul_gflops.values(), state.gb_per_s, state.call_overhead_s)
+    frameworks = {name: None for rates in told for name in rates}
     if not frameworks:
         return []
     columns = [
         Column("limits, measured", 16, names=True, brief="GFLOP/s", brief_width=11),
         *(Column(f"{dtype} GFLOP/s", 16, brief=dtype, brief_width=8) for dtype in dtypes),
         Column("memory GB/s", 11, rank=1),
+        Column("empty call", 10, rank=2),
     ]
     rows = []
     for name in frameworks:
         rates = [*(state.matmul_gflops[dtype].get(name) for dtype in dtypes), state.gb_per_s.get(name)]
-        rows.append(Row([harmless(name), *("-" if rate is None else three_digits(rate) for rate in rates)]))
+        known = ["-" if rate is None else three_digits(rate) for rate in rates]
+        rows.append(Row([harmless(name), *known, seconds(state.call_overhead_s.get(name)) or "-"]))
     return [Group(Columns(columns, rows), *(Text(harmless(line)) for line in far_behind(state)))]
 
 

@@ -32,6 +32,15 @@ def megabytes(value: int | None) -> str:
     return f"{three_digits(value / 1e9)} GB" if value >= 999.5e6 else f"{three_digits(value / 1e6)} MB"
 
 
+def share(value: float | None) -> str:
+    """A part of something, in per cent without decimals: "42%"; beyond what fits four digits or below one, where it ends."""
+    if value is None:
+        return ""
+    if 0 < value < 0.005:
+        return "<1%"
+    return f"{100 * value:.0f}%" if value < 9.995 else ">999%"
+
+
 def spread(median: float, low: float, high: float) -> str:
     """Half the width of an interval, relative to the median: "±1.2%"."""
     half = 100 * (high - low) / 2 / median

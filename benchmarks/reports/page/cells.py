@@ -53,6 +53,7 @@ COLD = Column("device_cold_s", "cold L2", Kind.SECONDS, "The same with an empty 
 CHECKED = Column("checked", "checked", help="What was held to the oracle, where it was not everything")
 MEMORY = Column("peak_memory_bytes", "memory", Kind.BYTES, "Peak of a warm call beyond inputs and output")
 GFLOPS = Column("gflops", "GFLOP/s", Kind.NUMBER, "Counting visible pairs only")
+GB_PER_S = Column("gb_per_s", "GB/s", Kind.NUMBER, "Bytes that have to be moved, over the median")
 LIMIT = Column("peak_fraction", "of the limit", Kind.SHARE, "GFLOP/s over what this machine's roofline allows the case")
 SEES = Column("sees", "sees", Kind.SHARE, "The slowdown that a second run like this would have shown nine times in ten")
 STATUS = Column("status", "status")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.limits import far_behind
 from benchmarks.reports.page.model import Facts, Note, Section
 from benchmarks.reports.page.stored_runs import cpus_words
-from benchmarks.reports.text import three_digits
+from benchmarks.reports.text import seconds, three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,9 +61,8 @@ def _limits(run: StoredRun) -> dict[str, str]:
     found: dict[str, str] = {}
     for dtype, rates in run.state.matmul_gflops.items():
         found |= {f"{dtype} matmul, {name}": f"{three_digits(rate)} GFLOP/s" for name, rate in rates.items()}
-    return found | {
-        f"reading memory, {name}": f"{three_digits(rate)} GB/s" for name, rate in run.state.gb_per_s.items()
-    }
+    found |= {f"reading memory, {name}": f"{three_digits(rate)} GB/s" for name, rate in run.state.gb_per_s.items()}
+    return found | {f"empty call, {name}": seconds(cost) for name, cost in run.state.call_overhead_s.items()}
 
 
 def _variables(environment: Mapping[str, Any]) -> dict[str, str]:

@@ -126,7 +126,7 @@ def lengths(runs: Sequence[StoredRun], ladders: Sequence[Ladder], cells: Dataset
                     "cells", "peak_fraction", "part of the limit that is reached", frameworks, axis="share", rule=1.0
                 ),
                 "cells",
-                c.columns_of(runs, c.CASE, c.IMPLEMENTATION, c.MEDIAN, c.GFLOPS, c.LIMIT),
+                c.columns_of(runs, c.CASE, c.IMPLEMENTATION, c.MEDIAN, c.GFLOPS, c.GB_PER_S, c.LIMIT),
                 "GFLOP/s over what the roofline of this machine allows the case: the best matrix product and the best rate of "
                 "reading memory that any framework reached in this run. Beyond the dashed line arrays stay in a cache.",
                 "Strip chart: a row for each implementation, a point for each case at the part of the machine's limit.",

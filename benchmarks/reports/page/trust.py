@@ -126,7 +126,7 @@ def all_cells(runs: Sequence[StoredRun], note: str) -> Section:
     """The table of everything."""
     columns = c.columns_of(
         runs, c.CASE, c.IMPLEMENTATION, Column("dtype", "dtype"), Column("pass", "pass"), c.STATUS, c.MEDIAN, c.INTERVAL,
-        c.RATIO, c.DEVICE, c.COLD, c.FIRST, c.MEMORY, c.GFLOPS, c.LIMIT, c.CHECKED, c.ERROR, c.NAIVE_ERROR,
+        c.RATIO, c.DEVICE, c.COLD, c.FIRST, c.MEMORY, c.GFLOPS, c.GB_PER_S, c.LIMIT, c.CHECKED, c.ERROR, c.NAIVE_ERROR,
         Column("speedup", "over naive", Kind.RATIO, "Median of the framework's naive form over this one's"), c.SEES, c.REASON,
     )  # fmt: skip
     table = Table("all", "cells", columns, "All cells; a click on a header sorts by it")

@@ -91,6 +91,11 @@ def handicap_line(handicap: Mapping[str, Any]) -> str:
     )
 
 
+def handicap_warning(handicap: Mapping[str, Any]) -> str:
+    """The same as a warning, with the remedy."""
+    return f"handicap: {handicap_line(handicap)}; --env neutral does without"
+
+
 def _handicaps(state: State) -> list[tuple[float, str]]:
     return [(10 * h["gflops_without"] / h["gflops"], f"{handicap_line(h)}.") for h in state.handicaps]
 

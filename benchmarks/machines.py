@@ -49,6 +49,7 @@ def joined(environments: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         for name in _SUMS:
             if finite(other.get(name)) is not None:
                 first[name] = round((finite(first.get(name)) or 0.0) + other[name], 3)
+        _join_threads(first, other)
         handicaps = first.get("handicaps")
         if isinstance(other.get("handicaps"), list):
             known = handicaps if isinstance(handicaps, list) else []
@@ -56,6 +57,14 @@ def joined(environments: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             new = [h for h in other["handicaps"] if isinstance(h, dict)]
             first["handicaps"] = [*known, *(h for h in new if (h.get("framework"), h.get("variable")) not in seen)]
     return first
+
+
+def _join_threads(first: dict[str, Any], other: Mapping[str, Any]) -> None:
+    """Of each framework what is known first; every note once."""
+    if isinstance(other.get("threads"), dict):
+        first["threads"] = {**other["threads"], **(first.get("threads") or {})}
+    if isinstance(other.get("notes"), list):
+        first["notes"] = list(dict.fromkeys([*(first.get("notes") or []), *other["notes"]]))
 
 
 def _better(a: Mapping[str, Any], b: Mapping[str, Any], *, least: bool = False) -> dict[str, Any]:

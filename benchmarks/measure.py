@@ -19,6 +19,7 @@ from benchmarks.harness.schedule import Scheduler
 from benchmarks.harness.session import Session, greet, usual_workers
 from benchmarks.harness.state import Event, State
 from benchmarks.harness.steering import worker_variables
+from benchmarks.harness.threads import asked_of, thread_notes
 from benchmarks.journal import JOURNAL, read_journal
 from benchmarks.plan import Plan
 from benchmarks.results import to_records
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from benchmarks.harness.session import Greeting
     from benchmarks.records import Record
     from benchmarks.run_folder import RunFolder
 
@@ -82,6 +84,7 @@ def measure(
         session = stack.enter_context(Session(workers, log=logs, keeps=True))
         emit({"event": "begin", "time": datetime.now(UTC).isoformat(timespec="seconds")})
         try:
+            _note(plan, state, emit)
             Scheduler(plan, session, state, emit, patience.unbroken).run()
         except KeyboardInterrupt:
             interrupted = True
@@ -98,6 +101,13 @@ def measure(
                 raise
             interrupted = True
     return Outcome(records, state, interrupted)
+
+
+def _note(plan: Plan, state: State, emit: Callable[[Event], None]) -> None:
+    """What is known of the threads before anything is started; a run that goes on has it already."""
+    for line in thread_notes(plan):
+        if line not in state.notes:
+            emit({"event": "note", "text": line})
 
 
 def results(
@@ -120,8 +130,21 @@ def _environment(plan: Plan, folder: RunFolder, state: State) -> dict[str, Any]:
     found["call_overhead_s"] = state.call_overhead_s
     found["handicaps"] = [{k: v for k, v in h.items() if k not in ("event", "t_s")} for h in state.handicaps]
     found["cpus"] = list(plan.cpus)
+    found["threads"] = {name: _threads(plan, state, greeting) for name, greeting in greetings.items()}
+    found["notes"] = list(state.notes)
     found["wall_s"], found["timed_s"] = round(state.wall_s, 3), round(state.timed_s, 3)
     return found
+
+
+def _threads(plan: Plan, state: State, greeting: Greeting) -> dict[str, Any]:
+    """What a framework was asked for, what it says it uses, what its libraries have, and what was seen in its matmul."""
+    busy = state.threads_busy.get(greeting.framework)
+    return {
+        "asked": asked_of(greeting.framework, plan),
+        "found": dict(greeting.settings).get("threads", ""),
+        "pools": dict(greeting.pools),
+        "busy": None if busy is None else round(busy, 2),
+    }
 
 
 def check_resumable(folder: RunFolder, plan: Plan, suite: str) -> None:

@@ -71,6 +71,10 @@ def _state(environment: Mapping[str, Any], file: Path) -> State:
         if not rates or any(rate is None or rate <= 0 for rate in rates):
             raise UnreadableResults(f"{file}: a handicap without variable, gflops and gflops_without")
         state.handicaps.append(handicap)
+    notes = environment.get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise UnreadableResults(f"{file}: notes are {str(notes)[:40]}, expected a list of texts")
+    state.notes += notes
     state.wall_s, state.timed_s = (finite(environment.get(name)) or 0.0 for name in ("wall_s", "timed_s"))
     return state
 

@@ -12,10 +12,9 @@ from benchmarks import recommendation
 from benchmarks.cli.options import Format, in_pass, resolve_plugins
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.harness.cpus import resolve_cpus
-from benchmarks.harness.environment import threads_of_quota
 from benchmarks.harness.room import hollow
 from benchmarks.harness.state import State
-from benchmarks.harness.steering import thread_variables
+from benchmarks.harness.threads import with_threads
 from benchmarks.measure import measure, remove_if_empty
 from benchmarks.plan import Plan, asked_frameworks, check_device, check_installed, select_implementations
 from benchmarks.reports.progress import RunProgress
@@ -74,7 +73,7 @@ def recommend_for(request: RecommendRequest) -> int:
 def _plan(request: RecommendRequest) -> Plan:
     check_device(request.device)
     cpus = resolve_cpus(request.cpus)
-    threads = threads_of_quota(cpus)
+    threads, variables = with_threads(None, cpus, neutral=False, variables=())
     asked = asked_frameworks(request.frameworks, request.implementations)
     plugins, plugged = resolve_plugins(request.plugins, request.frameworks, request.implementations)
     chosen = select_implementations(request.frameworks, request.implementations, request.device, plugged)
@@ -87,7 +86,7 @@ def _plan(request: RecommendRequest) -> Plan:
         plugins=plugins,
         asked=asked,
         cpus=cpus,
-        variables=thread_variables(threads),
+        variables=variables,
         threads=threads,
         processes=request.processes,
         blocks=request.blocks,

@@ -14,9 +14,8 @@ from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
 from benchmarks.harness.cpus import resolve_cpus
-from benchmarks.harness.environment import threads_of_quota
 from benchmarks.harness.state import State
-from benchmarks.harness.steering import thread_variables
+from benchmarks.harness.threads import with_threads
 from benchmarks.insights import three_lines
 from benchmarks.measure import Outcome, check_resumable, measure, remove_if_empty
 from benchmarks.parquet import check_parquet, write_run
@@ -181,7 +180,9 @@ def _plan(request: RunRequest) -> Plan:
     neutral, variables = resolve_environment(request.env)
     here = request.cluster is None  # each machine of a cluster resolves its own
     cpus = resolve_cpus(request.cpus if here else None)
-    threads = request.threads or (threads_of_quota(cpus) if here else None)
+    threads = request.threads
+    if here or threads is not None:
+        threads, variables = with_threads(threads, cpus, neutral=neutral, variables=variables)
     asked = asked_frameworks(request.frameworks, request.implementations)
     if request.own_case is not None and request.cases:
         raise UsageError("--case selects from a suite and --shape gives a case of your own: use one of them")
@@ -204,7 +205,7 @@ def _plan(request: RunRequest) -> Plan:
         cluster=not here,
         cpus_asked="" if here else request.cpus or "",
         neutral=neutral,
-        variables=tuple({**dict(thread_variables(threads)), **dict(variables)}.items()),
+        variables=variables,
         threads=threads,
         processes=request.processes or suites.PROCESSES.get(request.suite, suites.USUAL_PROCESSES),
         blocks=request.blocks,

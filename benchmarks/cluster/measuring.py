@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.errors import INTERRUPTED, UnreadableResults, UsageError
 from benchmarks.harness.cpus import resolve_cpus
-from benchmarks.harness.environment import threads_of_quota
-from benchmarks.harness.steering import thread_variables
+from benchmarks.harness.threads import with_threads
 from benchmarks.measure import measure
 from benchmarks.run_folder import RunFolder
 
@@ -74,8 +73,7 @@ def _measure(place: Path) -> int:
 def settled(plan: Plan) -> Plan:
     """The plan with the CPUs and threads of this machine. UsageError where it has not what was asked for."""
     cpus = resolve_cpus(plan.cpus_asked or None)
-    threads = plan.threads or threads_of_quota(cpus)
-    variables = tuple({**dict(thread_variables(threads)), **dict(plan.variables)}.items())
+    threads, variables = with_threads(plan.threads, cpus, neutral=plan.neutral, variables=plan.variables)
     return dataclasses.replace(plan, cpus=cpus, threads=threads, variables=variables)
 
 

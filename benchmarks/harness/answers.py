@@ -38,7 +38,11 @@ def _is_size(value: Any) -> bool:
     return value is None or (isinstance(value, int) and value >= 0)
 
 
-_FRAMEWORK = {"version": _is_text, "devices": _are_texts, "settings": _is_settings}
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(n, int) and not isinstance(n, bool) for n in value.values())
+
+
+_FRAMEWORK = {"version": _is_text, "devices": _are_texts, "settings": _is_settings, "pools": _are_counts}
 _FIELDS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "hello": {"import_s": _is_number, "plugins": _are_texts},
     "oracle": {
@@ -66,7 +70,7 @@ _FIELDS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     },
     "estimate": {"per_call_s": _is_time},
     "block": {"seconds": _is_time, "canary_s": _is_time, "per_call_s": _is_time},
-    "matmul": {"gflops": _is_time},
+    "matmul": {"gflops": _is_time, "threads_busy": _is_time_or_none},
     "stream": {"gb_per_s": _is_time},
     "overhead": {"call_s": _is_number},
     "conformance": {"results": lambda value: isinstance(value, list) and bool(value)},

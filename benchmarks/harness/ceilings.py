@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness.process import WorkerFailed
+from benchmarks.harness.threads import busier_than_asked
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from benchmarks.harness.protocol import Message
     from benchmarks.harness.session import Session
@@ -49,8 +50,8 @@ def measure_ceilings(
     for dtype in sorted({"float32", *(case.dtype for case in plan.cases)}):
         for framework in plan.frameworks:
             answer = ask(framework, "matmul", size=_MATMUL_SIZE[plan.device][dtype], dtype=dtype, seconds=_MEASURED_S)
-            if answer is not None:
-                emit({"event": "matmul", "framework": framework, "dtype": dtype, "gflops": answer["gflops"]})
+            for event in () if answer is None else _told(plan, framework, dtype, answer):
+                emit(event)
     for framework in plan.frameworks:
         answer = ask(framework, "overhead")
         if answer is not None:
@@ -58,3 +59,10 @@ def measure_ceilings(
         answer = ask(framework, "stream", rows=STREAM_ROWS[plan.device], width=STREAM_WIDTH, seconds=_MEASURED_S)
         if answer is not None:
             emit({"event": "stream", "framework": framework, "gb_per_s": answer["gb_per_s"]})
+
+
+def _told(plan: Plan, framework: str, dtype: str, answer: Message) -> Iterator[Event]:
+    told = {name: answer[name] for name in ("gflops", "threads_busy")}
+    yield {"event": "matmul", "framework": framework, "dtype": dtype, **told}
+    if dtype == "float32":  # half precision may be computed by one thread
+        yield from busier_than_asked(framework, plan, answer["threads_busy"])

@@ -8,6 +8,11 @@ from benchmarks.errors import UsageError
 from benchmarks.plausible import is_count
 
 
+def cpus_allowed() -> int:
+    """How many CPUs this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def resolve_cpus(text: str | None) -> tuple[int, ...]:
     """The CPUs that a text names: 2 is the last two (the first serves interrupts), 0,3 are those two, None is all."""
     if text is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
 import re
 import subprocess
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from benchmarks.harness.control_groups import cpu_quota
+from benchmarks.harness.cpus import cpus_allowed
 from benchmarks.harness.steering import NVIDIA, steering_variables
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "cores_physical": psutil.cpu_count(logical=False),
         "cores_logical": psutil.cpu_count(),
-        "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
+        "cores_allowed": cpus_allowed(),
         "cpu_quota": cpu_quota(),
         "memory_bytes": memory_bytes(),
         "system": platform.system(),
@@ -104,16 +104,6 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or "unknown"
-
-
-def threads_of_quota(cpus: tuple[int, ...] = ()) -> int | None:
-    """As many threads as a quota of CPU time feeds, where that is fewer than the CPUs; None: nothing holds them back.
-
-    Frameworks count CPUs, not the quota: with more threads than it feeds, all of them are stopped for part of each period.
-    """
-    quota = cpu_quota()
-    allowed = len(cpus) or machine()["cores_allowed"]
-    return max(1, int(quota)) if quota is not None and quota < allowed else None
 
 
 def revision() -> dict[str, Any]:

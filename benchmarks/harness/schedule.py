@@ -19,6 +19,7 @@ from benchmarks.harness.handicap import handicaps
 from benchmarks.harness.oracle_answers import OracleAnswers
 from benchmarks.harness.process import WorkerFailed
 from benchmarks.harness.sweep import Sweep
+from benchmarks.harness.threads import other_than_asked, threads_line
 from benchmarks.harness.turns import calls_and_turns, has_turn
 from benchmarks.plan import CellKey, Plan
 from benchmarks.records import Status
@@ -114,10 +115,10 @@ class Scheduler:
             self._emit(greeting.to_event())
         present = [g for g in greetings.values() if g.status is Status.OK]
         for greeting in present:
-            found = dict(greeting.settings).get("threads", "")
-            if self._plan.threads is not None and found != str(self._plan.threads):
-                told = {"asked": self._plan.threads, "found": found}
-                self._emit({"event": "threads", "framework": greeting.framework, **told})
+            told = other_than_asked(greeting.framework, self._plan, dict(greeting.settings), dict(greeting.pools))
+            for event in told:
+                if threads_line(event) not in self._state.notes:  # each process greets
+                    self._emit(event)
         if present and not any(self._plan.device in g.devices for g in present):
             there = sorted({d for g in present for d in g.devices})
             raise UsageError(f"no framework here finds a device {self._plan.device!r}; they find: {', '.join(there)}")

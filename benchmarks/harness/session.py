@@ -43,6 +43,8 @@ class Greeting:
     """Those that steer, as the worker was started with them."""
     own_variables: tuple[tuple[str, str], ...] = ()
     """Those that the framework or a plug-in set while it was imported."""
+    pools: tuple[tuple[str, int], ...] = ()
+    """(library, threads of its largest pool) of BLAS and OpenMP, after the import."""
 
     def to_event(self) -> dict[str, Any]:
         """For the journal; greet is the inverse."""
@@ -56,6 +58,7 @@ class Greeting:
             "settings": dict(self.settings),
             "variables": dict(self.variables),
             "own_variables": dict(self.own_variables),
+            "pools": dict(self.pools),
             "import_s": self.import_s,
         }
 
@@ -260,4 +263,5 @@ def greet(framework: str, answer: Message | WorkerFailed) -> Greeting:
         float(answer["import_s"]),
         tuple(answer.get("variables", {}).items()),  # `ab` may start a checkout that does not tell
         tuple(answer.get("own_variables", {}).items()),
+        tuple(answer.get("pools", {}).items()),
     )

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.harness.threads import threads_line
 from benchmarks.plan import CellKey
 from benchmarks.plausible import is_time
 from benchmarks.records import Status
@@ -57,6 +58,10 @@ class State:
     """Framework -> the best rate at which it reads memory."""
     call_overhead_s: dict[str, float] = field(default_factory=dict)
     """Framework -> what an empty call costs in the timed loop."""
+    threads_busy: dict[str, float] = field(default_factory=dict)
+    """Framework -> how many threads work in its float32 matmul, see busy_threads; of those that tell."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the run has to know of its threads, a line each."""
     machines: dict[str, State] = field(default_factory=dict)
     """In a run on a cluster: what each machine has measured. What stands above is then empty."""
     conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -85,6 +90,18 @@ class State:
 
     def _on_matmul(self, event: Event) -> None:
         self.matmul_gflops.setdefault(event["dtype"], {})[event["framework"]] = event["gflops"]
+        if event["dtype"] == "float32" and event.get("threads_busy") is not None:
+            self.threads_busy[event["framework"]] = event["threads_busy"]
+
+    def _on_note(self, event: Event) -> None:
+        self._note(event["text"])
+
+    def _on_threads(self, event: Event) -> None:
+        self._note(threads_line(event))
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
 
     def _on_stream(self, event: Event) -> None:
         self.gb_per_s[event["framework"]] = event["gb_per_s"]

@@ -23,12 +23,14 @@ from backends import registry
 from backends.interface import Framework, Implementation, Unsupported
 from benchmarks.cases import Case
 from benchmarks.harness import oracle, protocol
+from benchmarks.harness.busy_threads import threads_busy
 from benchmarks.harness.canary import Canary
 from benchmarks.harness.cell import Cell, time_calls
 from benchmarks.harness.failures import status_of, told
 from benchmarks.harness.protocol import Message
 from benchmarks.harness.room import insist_on_room
 from benchmarks.harness.steering import steering_variables
+from benchmarks.harness.thread_pools import thread_pools
 from benchmarks.records import Status
 from benchmarks.work import ITEMSIZE
 
@@ -95,6 +97,7 @@ class Server:
             "version": self._framework.version(),
             "devices": list(self._framework.devices()),
             "settings": settings,
+            "pools": thread_pools(),
             "variables": self._variables,
             "own_variables": {k: v for k, v in steering_variables().items() if self._variables.get(k) != v},
         }
@@ -175,9 +178,15 @@ class Server:
         return {}
 
     def matmul(self, size: int, dtype: str, device: str, seconds: float) -> Message:
-        """The framework's matmul rate: the best of several calls, in GFLOP/s."""
-        call = self._loaded().matmul(size, dtype, device)
-        return {"gflops": 2 * size**3 / self._best(call, seconds) / 1e9}
+        """The framework's matmul rate: the best of several calls, in GFLOP/s; and how many threads work in such a call, where
+        it is a short one of the CPU.
+        """
+        framework = self._loaded()
+        call = framework.matmul(size, dtype, device)
+        best = self._best(call, seconds)
+        looked_at = device == "cpu" and best <= seconds
+        busy = threads_busy(lambda: framework.barrier(call())) if looked_at else None
+        return {"gflops": 2 * size**3 / best / 1e9, "threads_busy": busy}
 
     def stream(self, rows: int, width: int, device: str, seconds: float) -> Message:
         """How fast the framework reads a float32 matrix from memory: the best of several calls, in GB/s."""

@@ -11,6 +11,7 @@ from rich.text import Text
 from backends import registry
 from benchmarks.compiling import Payback, paybacks, twins
 from benchmarks.growth import Fit, growth
+from benchmarks.insights import handicap_warning
 from benchmarks.limits import far_behind
 from benchmarks.reports.columns import Column, Columns, Row
 from benchmarks.reports.text import harmless, seconds, three_digits
@@ -27,8 +28,14 @@ if TYPE_CHECKING:
 
 def footer(cases: Iterable[Case], records: Sequence[Record], state: State) -> RenderableType:
     """All of it that this run can tell."""
-    blocks = [*_limits(state), *_growth(cases, records), *_compiling(records)]
+    blocks = [*_warnings(state), *_limits(state), *_growth(cases, records), *_compiling(records)]
     return Group(*(part for block in blocks for part in (block, Text(""))))
+
+
+def _warnings(state: State) -> list[RenderableType]:
+    """Here as well as while it runs: --quiet silences only the latter."""
+    lines = [*map(handicap_warning, state.handicaps), *state.notes]
+    return [Group(*(Text(harmless(line)) for line in lines))] if lines else []
 
 
 def _limits(state: State) -> list[RenderableType]:

@@ -22,12 +22,13 @@ from rich.table import Column
 from benchmarks.conformance.probes import BY_NAME
 from benchmarks.conformance.probing import Verdict
 from benchmarks.harness.provisional import Provisional
-from benchmarks.insights import handicap_line
+from benchmarks.harness.threads import threads_line
+from benchmarks.insights import handicap_warning
 from benchmarks.reports.terminal import console
 from benchmarks.reports.text import harmless, seconds, three_digits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import Console
     from rich.progress import ProgressColumn
@@ -60,6 +61,12 @@ _NUMBERS = 24
 """Columns of the share that is done, of two times, and the gaps between all of it."""
 _ROOMY, _NARROW = 90, 60
 _DRAWN_EVERY_S = 0.25
+_WARNINGS: Mapping[str, Callable[[Event], str]] = {
+    "handicap": handicap_warning,
+    "threads": threads_line,
+    "note": lambda event: str(event["text"]),
+}
+"""Kind of event -> its sentence, which stands under the table too."""
 _TOLD = 2
 """Implementations besides the fastest, in the line of a case."""
 
@@ -104,10 +111,8 @@ class RunProgress:
                 self._tell(f"{event['case']} {event['implementation']} {event['status']}: {event['reason']}")
         elif kind == "greeting":
             self._say(f"{event['framework']}: {event['version'] or event['reason']}")
-        elif kind == "handicap":
-            self._tell(f"handicap: {handicap_line(event)}; --env neutral does without")
-        elif kind == "threads":
-            self._tell(f"{event['framework']} runs on {event['found']} threads, {event['asked']} were asked for")
+        elif kind in _WARNINGS:
+            self._tell(_WARNINGS[kind](event))
         elif kind in ("trying", "tried"):
             self._trial(event)
         elif kind == "asking":
@@ -175,7 +180,7 @@ class RunProgress:
 
     def _tell(self, line: str) -> None:
         if not self._quiet:
-            self._bar.console.print(harmless(line))
+            self._bar.console.print(harmless(line), soft_wrap=True)
 
 
 @contextlib.contextmanager

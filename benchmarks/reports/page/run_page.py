@@ -120,6 +120,7 @@ def _intro(runs: Sequence[StoredRun]) -> tuple[str, ...]:
         told.append(name + _counted(run))
         told += lines if len(runs) == 1 else [name + line for line in lines[:1]]
         told += [f"{name}handicap: {handicap_line(handicap)}" for handicap in run.state.handicaps]
+        told += [f"{name}{note}" for note in run.state.notes]
     return tuple(told)
 
 

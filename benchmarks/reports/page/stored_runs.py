@@ -93,6 +93,7 @@ def state_of(environment: Mapping[str, Any]) -> State:
         gb_per_s=_rates(environment.get("stream_gb_per_s")),
         call_overhead_s=_rates(environment.get("call_overhead_s")),
         handicaps=[h for h in _list(environment.get("handicaps")) if _is_handicap(h)],
+        notes=[note for note in _list(environment.get("notes")) if isinstance(note, str)],
         wall_s=finite(environment.get("wall_s")) or 0.0,
         timed_s=finite(environment.get("timed_s")) or 0.0,
     )

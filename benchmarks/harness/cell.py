@@ -119,17 +119,26 @@ class Cell:
             cell.kernel, cell.per_call_s = known
             return cell
         cell.kernel = "" if implementation.prove is None else implementation.prove(prepared)
-        cell.peak_memory_bytes = memory.peak_bytes(
-            lambda: execution.call(implementation, framework, prepared),
-            framework,
-            device,
-            output,
-            ITEMSIZE[case.dtype],
-            _bytes_of(inputs),
-        )
+        cell.peak_memory_bytes = cell._weigh(output, inputs)
         cell.per_call_s = cell.estimate()
         cell._ask_the_device()
         return cell
+
+    def _weigh(self, earlier: Any, inputs: Inputs) -> int | None:
+        """Bytes at the peak of a warm call: planned where a compiler tells, else watched; None where nobody can tell."""
+        planned: Callable[[Prepared], int | None] | None = getattr(self.framework, "planned_bytes", None)
+        if planned is not None and self.device != "cpu":
+            told = planned(self.prepared)
+            if told is not None:
+                return told
+        return memory.peak_bytes(
+            lambda: execution.call(self.implementation, self.framework, self.prepared),
+            self.framework,
+            self.device,
+            earlier,
+            ITEMSIZE[self.case.dtype],
+            _bytes_of(inputs),
+        )
 
     def _ask_the_device(self) -> None:
         times: Callable[..., tuple[str, list[float]] | None] | None = getattr(self.framework, "device_times", None)

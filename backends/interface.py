@@ -185,6 +185,13 @@ class Watching(Protocol):
         """
 
 
+class Holding(Protocol):
+    """What a `*_backend.py` module offers besides where it can tell how full a device is."""
+
+    def free_bytes(self, device: str) -> int | None:
+        """Bytes that this process can still have on a device; None where that cannot be said, as on the CPU."""
+
+
 class Planning(Protocol):
     """What a `*_backend.py` module offers besides where a compiler knows what its program takes."""
 

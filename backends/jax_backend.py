@@ -134,6 +134,12 @@ def _count(event: str, **_: Any) -> None:
     _events[event] += 1
 
 
+def free_bytes(device: str) -> int | None:
+    """What XLA's allocator may still take; on the CPU it is malloc, which has no limit. Others may have taken some of it."""
+    stats = jax.devices(device)[0].memory_stats()
+    return None if stats is None or "bytes_limit" not in stats else int(stats["bytes_limit"] - stats["bytes_in_use"])
+
+
 def planned_bytes(prepared: Prepared) -> int | None:
     """XLA takes all temporaries of a call at once, as its plan says; with cuBLAS's and cuDNN's workspaces among them.
 

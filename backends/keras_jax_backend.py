@@ -29,6 +29,7 @@ barrier = jax_backend.barrier
 compile = jax_backend.compile
 differentiate = jax_backend.differentiate
 pull_back = jax_backend.pull_back
+free_bytes = jax_backend.free_bytes
 planned_bytes = jax_backend.planned_bytes
 keep_compiled = jax_backend.keep_compiled
 taken_from_disk = jax_backend.taken_from_disk

@@ -30,6 +30,13 @@ class Work:
     """Query, key, value, mask, bias and output, each once; forward and backward all but the mask a second time."""
 
 
+def native_bytes(inputs: Inputs) -> int:
+    """Bytes of the inputs in their own dtype; bfloat16 is held in float32 here."""
+    floats = (inputs.query, inputs.key, inputs.value, inputs.bias, inputs.upstream)
+    masks = 0 if inputs.mask is None else inputs.mask.size
+    return masks + ITEMSIZE[inputs.dtype] * sum(array.size for array in floats if array is not None)
+
+
 def count(case: Case, inputs: Inputs) -> Work:
     """Count the work of a case on its inputs."""
     shape = case.shape

@@ -17,7 +17,7 @@ from benchmarks.cases import Case
 from benchmarks.harness import memory
 from benchmarks.harness.canary import Canary
 from benchmarks.harness.slowdown import ExtraWork
-from benchmarks.work import ITEMSIZE
+from benchmarks.work import ITEMSIZE, native_bytes
 
 _ESTIMATE_S = 0.01
 _DEVICE_CALLS, _FEWEST_DEVICE_CALLS, _DEVICE_S = 20, 3, 0.05
@@ -137,7 +137,7 @@ class Cell:
             self.device,
             earlier,
             ITEMSIZE[self.case.dtype],
-            _bytes_of(inputs),
+            native_bytes(inputs),
         )
 
     def _ask_the_device(self) -> None:
@@ -206,13 +206,6 @@ class Cell:
     def _hold(self, prepared: Prepared, inputs: Inputs, expected: Mapping[str, Expected], when: str) -> None:
         output = execution.call(self.implementation, self.framework, prepared)
         _judge(self.implementation, self.framework, self.device, prepared, output, inputs, expected, when)
-
-
-def _bytes_of(inputs: Inputs) -> int:
-    """Bytes of the inputs in their own dtype; bfloat16 is held in float32 here."""
-    floats = (inputs.query, inputs.key, inputs.value, inputs.bias, inputs.upstream)
-    masks = 0 if inputs.mask is None else inputs.mask.size
-    return masks + ITEMSIZE[inputs.dtype] * sum(array.size for array in floats if array is not None)
 
 
 def _judge(

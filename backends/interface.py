@@ -185,6 +185,23 @@ class Watching(Protocol):
         """
 
 
+class Holding(Protocol):
+    """What a `*_backend.py` module offers besides where it can tell how full a device is."""
+
+    def free_bytes(self, device: str) -> int | None:
+        """Bytes that this process can still have on a device; None where that cannot be said, as on the CPU."""
+
+
+class Planning(Protocol):
+    """What a `*_backend.py` module offers besides where a compiler knows what its program takes."""
+
+    def planned_bytes(self, prepared: Prepared) -> int | None:
+        """Bytes of device memory that a call takes beyond its inputs and what it returns; None where it is not compiled whole.
+
+        Asked in place of `watch` on other devices than the CPU, after a first call.
+        """
+
+
 class Caching(Protocol):
     """What a `*_backend.py` module offers besides where its framework keeps compiled code on the disk."""
 

@@ -134,18 +134,19 @@ def _count(event: str, **_: Any) -> None:
     _events[event] += 1
 
 
-def watch(device: str) -> Callable[[], int | None] | None:
-    """What XLA's allocator on CUDA has handed out. Its peak has no reset: one that an earlier call reached tells nothing."""
-    first = jax.devices(device)[0]
-    before = first.memory_stats()
-    if before is None:  # the CPU: malloc
-        return None
+def free_bytes(device: str) -> int | None:
+    """What XLA's allocator may still take; on the CPU it is malloc, which has no limit. Others may have taken some of it."""
+    stats = jax.devices(device)[0].memory_stats()
+    return None if stats is None or "bytes_limit" not in stats else int(stats["bytes_limit"] - stats["bytes_in_use"])
 
-    def rise() -> int | None:
-        peak = first.memory_stats()["peak_bytes_in_use"]
-        return int(peak - before["bytes_in_use"]) if peak > before["peak_bytes_in_use"] else None
 
-    return rise
+def planned_bytes(prepared: Prepared) -> int | None:
+    """XLA takes all temporaries of a call at once, as its plan says; with cuBLAS's and cuDNN's workspaces among them.
+
+    Its allocator would tell less: its peak cannot be reset, and a call that was made before has reached it.
+    """
+    plan = _executable(prepared).memory_analysis() if hasattr(prepared.function, "lower") else None
+    return None if plan is None else int(plan.temp_size_in_bytes)
 
 
 def device_times(call: Callable[[], Any], calls: int, device: str, *, is_cold: bool) -> tuple[str, list[float]] | None:
@@ -189,13 +190,17 @@ def in_own_width(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def checked(prepared: Prepared, is_right: Callable[[str], bool], expected: str) -> str:
     """The telling operations of the optimised program, and the kernels it calls by name (oneDNN, cuBLAS, cuDNN)."""
-    function: Any = prepared.function
-    # What has been called already is not compiled again: JAX hands out the same executable.
-    text = str(function.lower(*prepared.arguments, **prepared.keywords).compile().as_text())
+    text = str(_executable(prepared).as_text())
     found = re.findall(r"[\]})] (dot|exponential|while)\(", text) + re.findall(r'custom_call_target="([^"]+)"', text)
     if not is_right(text):
         raise KernelMismatch(f"expected {expected}, got XLA: {_listed(found)}")
     return f"XLA: {_listed(found)}"
+
+
+def _executable(prepared: Prepared) -> Any:
+    """What has been called already is not compiled again: JAX hands out the same."""
+    function: Any = prepared.function
+    return function.lower(*prepared.arguments, **prepared.keywords).compile()
 
 
 def _listed(found: list[str]) -> str:

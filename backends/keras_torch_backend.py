@@ -34,6 +34,7 @@ compile = torch_backend.compile
 differentiate = torch_backend.differentiate
 pull_back = torch_backend.pull_back
 watch = torch_backend.watch
+free_bytes = torch_backend.free_bytes
 taken_from_disk = torch_backend.taken_from_disk
 matmul = torch_backend.matmul
 stream = torch_backend.stream

@@ -145,6 +145,14 @@ def watch(device: str) -> Callable[[], int | None] | None:
     return lambda: torch.cuda.max_memory_allocated() - before
 
 
+def free_bytes(device: str) -> int | None:
+    """What the driver has left of the CUDA device, and what torch's caching allocator keeps of what was freed."""
+    if device != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info()
+    return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+
+
 def taken_from_disk() -> int:
     """By inductor's own counters: graphs from its cache, and whole functions from AOTAutograd's, which is asked first."""
     if "torch._dynamo.utils" not in sys.modules:  # nothing was compiled

@@ -34,6 +34,13 @@ class Work:
     """
 
 
+def native_bytes(inputs: Inputs) -> int:
+    """Bytes of the inputs in their own dtype; bfloat16 is held in float32 here."""
+    floats = (inputs.query, inputs.key, inputs.value, inputs.bias, inputs.upstream)
+    masks = 0 if inputs.mask is None else inputs.mask.size
+    return masks + ITEMSIZE[inputs.dtype] * sum(array.size for array in floats if array is not None)
+
+
 def count(case: Case, inputs: Inputs) -> Work:
     """Count the work of a case on its inputs."""
     shape = case.shape

@@ -37,16 +37,18 @@ def test_limits_with_all_dtypes_fit():
 
 
 def test_growth_and_compiling():
-    """Exponents by ladder, and a line for each compiled implementation."""
+    """Exponents by ladder, of time and, where it is known, of memory; and a line for each compiled implementation."""
     rows = []
     for c in CASES:
         square = c.shape.S**2
         cell = {"case": c.name, "framework": "torch"}
+        compiled = {"median_s": 1e-9 * square, "first_call_s": 3.0, "peak_memory_bytes": 64 * c.shape.S}
         rows.append(record(**cell, implementation="torch/naive", median_s=3e-9 * square, first_call_s=1.0))
-        rows.append(record(**cell, implementation="torch/naive-compile", median_s=1e-9 * square, first_call_s=3.0))
+        rows.append(record(**cell, implementation="torch/naive-compile", **compiled))
     lines = printed(CASES, rows, State())
     assert lines[0] == "length-128 to length-8192"
     assert lines[2] == "torch/naive 2.00 1024-8192 -"
+    assert lines[3] == "torch/naive-compile 2.00 1024-8192 1.00 2048-8192"
     assert lines[-1] == ("torch/naive-compile beside naive: worth compiling after 15 to 61036 calls (5 cases)")
 
 

@@ -94,7 +94,7 @@ def test_what_the_user_has_set_up_stays(tmp_path, variable, value, wanted):
 @pytest.mark.parametrize(
     ("keras", "host"), [(keras_jax_backend, jax_backend), (keras_torch_backend, torch_backend)], ids=["jax", "torch"]
 )
-@pytest.mark.parametrize("name", ["watch", "keep_compiled", "taken_from_disk"])
+@pytest.mark.parametrize("name", ["watch", "free_bytes", "planned_bytes", "keep_compiled", "taken_from_disk"])
 def test_keras_offers_what_its_backend_does(keras, host, name):
     """It is the same framework that compiles."""
     assert getattr(keras, name, None) is getattr(host, name, None)

@@ -7,10 +7,13 @@ import types
 import numpy as np
 import pytest
 
-from backends import jax_backend, registry, torch_backend
+from backends import registry, torch_backend
+from backends.backward import expect_all
+from benchmarks import inputs as seeded
 from benchmarks import measure
 from benchmarks.cases import case
 from benchmarks.harness import memory
+from benchmarks.harness.cell import Cell
 from benchmarks.harness.state import State
 from benchmarks.plan import Plan
 from benchmarks.records import Status
@@ -190,18 +193,52 @@ def test_torch_resets_the_peak_and_counts_from_what_is_in_use(monkeypatch):
     assert rise() == 300
 
 
-def test_jax_says_nothing_where_an_earlier_peak_hides_this_one(monkeypatch):
-    """XLA's peak has no reset: only one that is new is told."""
-    stats = {"bytes_in_use": 100, "peak_bytes_in_use": 500}
-    device = types.SimpleNamespace(memory_stats=lambda: None if stats is None else dict(stats))
-    monkeypatch.setattr(jax_backend, "jax", types.SimpleNamespace(devices=lambda kind: [device]), raising=False)
-    hidden = jax_backend.watch("cuda")
-    assert hidden is not None
-    assert hidden() is None
-    stats["peak_bytes_in_use"] = 700
-    assert hidden() == 600
-    stats = None
-    assert jax_backend.watch("cpu") is None
+class OnCard:
+    """JAX whose card is this CPU: compiled for it as for any device, and nothing of the kernel's marks is asked."""
+
+    def __init__(self, framework):
+        self._framework, self.planned = framework, 0
+
+    def __getattr__(self, name):
+        return getattr(self._framework, name)
+
+    def to_native(self, array, dtype, device):
+        return self._framework.to_native(array, dtype, "cpu")
+
+    def device_times(self, call, calls, device, *, is_cold):
+        return None
+
+    def planned_bytes(self, prepared):
+        self.planned += 1
+        return self._framework.planned_bytes(prepared)
+
+
+def prepared_cell(id, device, **more):
+    """As a worker prepares it: the first call has been made, and has reached the peak, before anything is weighed."""
+    problem, chosen = case("x", "s", T=512, **more), registry.implementations()[id]
+    inputs, framework = seeded.make(problem, 0), OnCard(registry.load("jax"))
+    expected = expect_all(inputs, problem.semantics)
+    return Cell.prepare(problem, chosen, framework, device, inputs, expected)
+
+
+@pytest.mark.parametrize(("pass_", "arrays"), [("forward", 1), ("forward_backward", 2)])
+def test_on_a_card_jax_tells_what_its_compiler_has_planned(needs, pass_, arrays):
+    """All scores once, and with the gradients twice: of the call alone, whatever ran before it in this process."""
+    needs("jax")
+    made = prepared_cell("jax/naive-jit", "cuda", pass_=pass_)
+    assert made.framework.planned == 1
+    assert made.peak_memory_bytes is not None
+    assert arrays <= made.peak_memory_bytes / (8 * 512**2 * 4) <= 5
+
+
+def test_what_is_not_compiled_whole_has_no_plan_and_on_the_cpu_none_is_asked_for(needs):
+    """Eager JAX on a card: nobody can tell. On the CPU the kernel sees more than a plan does."""
+    needs("jax")
+    eager = prepared_cell("jax/naive", "cuda")
+    assert (eager.framework.planned, eager.peak_memory_bytes) == (1, None)
+    seen = prepared_cell("jax/naive-jit", "cpu")
+    assert seen.framework.planned == 0
+    assert seen.peak_memory_bytes is not None
 
 
 @pytest.mark.parametrize("id", ["tf_keras/attention", "onnxruntime/naive", "jax/naive-jit", "torch/naive"])

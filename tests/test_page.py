@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -140,7 +141,7 @@ def test_cells_carry_the_numbers_of_the_run(ladder):
 def test_ladders_have_exponents_and_a_limit(ladder):
     """Time that grows with the square of the length has that exponent, and the limit is the roofline's time."""
     (run,) = read_runs([ladder])
-    ladders, points = growing([run])
+    ladders, points, _ = growing([run])
     assert [found.lengths for found in ladders] == [8, 8]
     of_line = {line: [i for i, value in enumerate(points["line"]) if value == line] for line in set(points["line"])}
     assert set(of_line) == {"measured", "fitted", "limit"}
@@ -165,6 +166,34 @@ def test_rates_and_empty_calls_are_there(ladder):
     assert set(page.datasets[table.dataset]["gb_per_s"]) == {12.5, None}
     rows = dict(row for block in blocks if isinstance(block, Facts) for row in block.rows)
     assert (rows["reading memory, numpy"], rows["empty call, numpy"]) == ("30.0 GB/s", "37.0 ns")
+
+
+def test_memory_grows_along_ladders_too(ladder, tmp_path):
+    """A chart for each ladder with memory at two lengths or more, with its own exponent: 2, whatever that of time is."""
+    (run,) = read_runs([ladder])
+    ladders, _, points = growing([run])
+    assert [found.weighed for found in ladders] == [8, 8]
+    assert set(points["line"]) == {"measured", "fitted"}
+    assert {round(exponent, 6) for exponent in points["exponent"]} == {2.0}
+    assert points["bytes"] == pytest.approx([8 * S**2 for S in points["S"]])
+
+    def drawn(name, records):
+        page = run_page(read_runs([pages.write_run(tmp_path / name, records)]), None)
+        (section,) = [section for section in page.sections if section.id == "memory"]
+        return {block.id: block.caption for block in section.blocks if isinstance(block, Chart)}
+
+    def weighed_up_to(longest):
+        rows = pages.ladder()
+        known = [row.peak_memory_bytes and (row.peak_memory_bytes if longest >= row.S else 0) for row in rows]
+        return [dataclasses.replace(row, peak_memory_bytes=told) for row, told in zip(rows, known, strict=True)]
+
+    every = drawn("every", pages.ladder())
+    assert list(every) == ["memory-map", "memory-ladder-0", "memory-ladder-1"]
+    assert "fitted power law" in every["memory-ladder-0"]
+    two = drawn("two", weighed_up_to(256))
+    assert list(two) == list(every)
+    assert "fitted" not in "".join(two.values())
+    assert list(drawn("one", weighed_up_to(128))) == ["memory-map"]
 
 
 def test_backward_is_held_against_forward(ladder):

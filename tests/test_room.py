@@ -16,14 +16,13 @@ from benchmarks import inputs as seeded
 from benchmarks import measure
 from benchmarks.cases import BIASES, MASKS, case
 from benchmarks.harness import memory, room
-from benchmarks.harness.cell import _bytes_of
 from benchmarks.harness.session import Session
 from benchmarks.harness.state import State
 from benchmarks.harness.worker import Server, status_of, told
 from benchmarks.plan import Plan
 from benchmarks.records import Status
 from benchmarks.run_folder import RunFolder
-from benchmarks.work import ITEMSIZE
+from benchmarks.work import ITEMSIZE, native_bytes
 from tests.helpers import fresh
 
 GB = 10**9
@@ -220,7 +219,7 @@ def measured_bytes(id, problem):
     def call():
         return execution.call(chosen, framework, prepared)
 
-    return memory.peak_bytes(call, framework, "cpu", call(), ITEMSIZE[problem.dtype], _bytes_of(inputs))
+    return memory.peak_bytes(call, framework, "cpu", call(), ITEMSIZE[problem.dtype], native_bytes(inputs))
 
 
 ALL_SCORES_BYTES = 8 * 1024**2 * 4

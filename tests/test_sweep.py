@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import types
+
 import pytest
 
 from benchmarks import measure
 from benchmarks.cases import case
-from benchmarks.harness import sweep
+from benchmarks.harness import oracle_answers, sweep
 from benchmarks.harness.session import Session
 from benchmarks.harness.state import CellState, State
 from benchmarks.harness.sweep import Sweep
@@ -69,6 +71,14 @@ def test_what_ended_below_ends_above(status):
     assert ends({16384: status}, 32768) == (status, "not tried: length-16384 ended so already")
 
 
+@pytest.mark.parametrize("status", [Status.UNSUPPORTED, Status.NOT_INSTALLED])
+def test_what_was_refused_at_every_length_is_not_tried(status):
+    """No oracle is asked on its behalf; one refusal alone says nothing, for it may be about that length."""
+    assert ends({8192: status, 16384: status}, 32768) == (status, "not tried: every shorter length ended so already")
+    assert ends({8192: 0.1, 16384: status}, 32768) is None
+    assert ends({8192: status}, 32768) is None
+
+
 @pytest.mark.parametrize(
     "known",
     [
@@ -95,6 +105,28 @@ def test_the_oracle_has_its_limit():
     assert reason.startswith("not tried: the oracle would take 2.1e+02 s, more than 180 s (S = 8192: 12 s")
     assert told.oracle_takes_too_long(LADDER[2], {"length-8192": 10.0, "length-16384": 40.0}) is None
     assert told.oracle_takes_too_long(OTHER, seconds) is None
+
+
+def test_where_the_oracle_ends_all_longer_rungs_end_unasked(tmp_path, monkeypatch):
+    """The implementation is fast; the oracle, by the clock that it is shown, takes four times as long at each rung."""
+    monkeypatch.setattr(sweep, "_SMALL_FLOPS", 0)
+    asked, ask, clock = [], Session.oracle, types.SimpleNamespace(now=0.0)
+
+    def oracle(session, limit_s, /, **fields):
+        asked.append(fields["case"]["name"])
+        clock.now += 1e-2 * fields["case"]["shape"]["T"] ** 2
+        return ask(session, limit_s, **fields)
+
+    monkeypatch.setattr(Session, "oracle", oracle)
+    monkeypatch.setattr(oracle_answers, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    cases = tuple(case(f"length-{8 << n}", "here", T=8 << n, N=1, H=8) for n in range(8))
+    plan = Plan(suite="scaling", cases=cases, implementations=("numpy/naive",), processes=1, blocks=2, block_s=0.001)
+    outcome = measure.measure(plan, RunFolder.create(tmp_path / "run", plan), State(), lambda event: None)
+    assert [r.status for r in outcome.records] == [Status.OK] * 5 + [Status.TIMEOUT] * 3
+    assert outcome.records[5].reason.startswith("not tried: the oracle would take 6.6e+02 s, more than 180 s (S = 64: ")
+    assert {r.reason for r in outcome.records[7:]} == {"not tried: length-512 ended so already"}
+    assert set(asked) == {c.name for c in cases[:5]}
+    assert not any(r.failed for r in outcome.records)
 
 
 def test_where_a_sweep_ends_nothing_has_failed():

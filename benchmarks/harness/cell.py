@@ -17,7 +17,7 @@ from benchmarks.cases import Case
 from benchmarks.harness import memory
 from benchmarks.harness.canary import Canary
 from benchmarks.harness.slowdown import ExtraWork
-from benchmarks.work import ITEMSIZE
+from benchmarks.work import ITEMSIZE, native_bytes
 
 _ESTIMATE_S = 0.01
 _DEVICE_CALLS, _FEWEST_DEVICE_CALLS, _DEVICE_S = 20, 3, 0.05
@@ -119,17 +119,26 @@ class Cell:
             cell.kernel, cell.per_call_s = known
             return cell
         cell.kernel = "" if implementation.prove is None else implementation.prove(prepared)
-        cell.peak_memory_bytes = memory.peak_bytes(
-            lambda: execution.call(implementation, framework, prepared),
-            framework,
-            device,
-            output,
-            ITEMSIZE[case.dtype],
-            _bytes_of(inputs),
-        )
+        cell.peak_memory_bytes = cell._weigh(output, inputs)
         cell.per_call_s = cell.estimate()
         cell._ask_the_device()
         return cell
+
+    def _weigh(self, earlier: Any, inputs: Inputs) -> int | None:
+        """Bytes at the peak of a warm call: planned where a compiler tells, else watched; None where nobody can tell."""
+        planned: Callable[[Prepared], int | None] | None = getattr(self.framework, "planned_bytes", None)
+        if planned is not None and self.device != "cpu":
+            told = planned(self.prepared)
+            if told is not None:
+                return told
+        return memory.peak_bytes(
+            lambda: execution.call(self.implementation, self.framework, self.prepared),
+            self.framework,
+            self.device,
+            earlier,
+            ITEMSIZE[self.case.dtype],
+            native_bytes(inputs),
+        )
 
     def _ask_the_device(self) -> None:
         times: Callable[..., tuple[str, list[float]] | None] | None = getattr(self.framework, "device_times", None)
@@ -197,13 +206,6 @@ class Cell:
     def _hold(self, prepared: Prepared, inputs: Inputs, expected: Mapping[str, Expected], when: str) -> None:
         output = execution.call(self.implementation, self.framework, prepared)
         _judge(self.implementation, self.framework, self.device, prepared, output, inputs, expected, when)
-
-
-def _bytes_of(inputs: Inputs) -> int:
-    """Bytes of the inputs in their own dtype; bfloat16 is held in float32 here."""
-    floats = (inputs.query, inputs.key, inputs.value, inputs.bias, inputs.upstream)
-    masks = 0 if inputs.mask is None else inputs.mask.size
-    return masks + ITEMSIZE[inputs.dtype] * sum(array.size for array in floats if array is not None)
 
 
 def _judge(

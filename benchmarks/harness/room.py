@@ -20,12 +20,13 @@ from backends.lowering import merged_into
 from backends.problem import Inputs
 from benchmarks.harness import control_groups
 from benchmarks.records import Status
-from benchmarks.work import ITEMSIZE
+from benchmarks.work import ITEMSIZE, native_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from backends.interface import Implementation
+    from backends.interface import Framework, Implementation
     from benchmarks.cases import Case
 
 _SPARE = 0.1
@@ -131,6 +132,22 @@ def cell_bytes(case: Case, implementation: Implementation, device: str) -> int:
     return round(native + returned + max(call_bytes(case, implementation) + _FIXED_BYTES, judging))
 
 
+def device_bytes(case: Case, implementation: Implementation, device: str) -> float:
+    """What a cell holds at its peak on a device other than the CPU, at least: inputs, what it returns, a mask that is written
+    out, and all scores where it declares to hold them, all in their own dtype. Too little costs nothing there, for the
+    framework itself says when its device is full; too much would refuse what fits. Raises Unsupported as cell_bytes does.
+    """
+    inputs, item = hollow(case), ITEMSIZE[case.dtype]
+    refuse(implementation, inputs, case.semantics, device, probe_deviations=True)
+    target = merged_into(inputs, case.semantics, implementation)
+    written = _written_out(inputs, implementation, target) * (
+        item if target == "bias" or inputs.bias is not None else 1
+    )
+    s = case.shape
+    scores = implementation.scores_held[case.backward] * s.B * s.N * s.T * s.S
+    return native_bytes(inputs) + written + item * (_judged(case, inputs) + scores)
+
+
 def call_bytes(case: Case, implementation: Implementation) -> float:
     """What a call takes at its peak beyond its inputs and what it returns: what is measured as peak_memory_bytes."""
     inputs = hollow(case)
@@ -141,6 +158,12 @@ def call_bytes(case: Case, implementation: Implementation) -> float:
 
 def _lowered(inputs: Inputs, implementation: Implementation, target: str) -> int:
     """Bytes of a mask and a bias that are written out over more than the inputs have, with their copies on the way."""
+    of_each = 4 + inputs.query.itemsize * (1 if target != "bias" and inputs.bias is None else 3)
+    return _written_out(inputs, implementation, target) * of_each
+
+
+def _written_out(inputs: Inputs, implementation: Implementation, target: str) -> int:
+    """Numbers of such a mask or bias."""
     s = inputs.shape
     given = [array for array in (inputs.mask, inputs.bias) if array is not None]
     is_folded = implementation.layout == "XTH"
@@ -148,8 +171,7 @@ def _lowered(inputs: Inputs, implementation: Implementation, target: str) -> int
         return 0
     lengths = [] if inputs.kv_lengths is None else [inputs.kv_lengths[:, None, None, None]]
     b, n = np.broadcast_shapes((1, 1), *(array.shape[:2] for array in [*given, *lengths]))
-    of_each = 4 + inputs.query.itemsize * (1 if target != "bias" and inputs.bias is None else 3)
-    return (s.B * s.N if is_folded else b * n) * s.T * s.S * of_each
+    return (s.B * s.N if is_folded else b * n) * s.T * s.S
 
 
 def _scores(case: Case, inputs: Inputs, implementation: Implementation) -> float:
@@ -165,10 +187,16 @@ def _scores(case: Case, inputs: Inputs, implementation: Implementation) -> float
     return (held + more * (2 if case.backward else 1)) * s.B * s.N * s.T * s.S * inputs.query.itemsize
 
 
-def insist_on_room(case: Case, implementation: Implementation, device: str) -> None:
-    """Raise NoRoom where a cell of a case that is here already cannot fit; what is unsupported is told elsewhere."""
+def insist_on_room(case: Case, implementation: Implementation, device: str, framework: Framework) -> None:
+    """Raise NoRoom where a cell of a case that is here already cannot fit, here or on its device, as far as the framework
+    tells what is free there; what is unsupported is told elsewhere.
+    """
     with contextlib.suppress(Unsupported):
         insist(cell_bytes(case, implementation, device))
+        told: Callable[[str], int | None] | None = getattr(framework, "free_bytes", None)
+        free = None if told is None or device == "cpu" else told(device)
+        if free is not None and (need := device_bytes(case, implementation, device)) > free * (1 - _SPARE):
+            raise NoRoom(f"needs about {need / 1e9:,.1f} GB on {device}, {free / 1e9:,.1f} GB are free there")
 
 
 def insist(need_bytes: float) -> None:

@@ -58,6 +58,12 @@ class Sweep:
         below = self._state.cells[CellKey(shorter[-1].name, cell.implementation, cell.device)]
         if below.status in (Status.TIMEOUT, Status.OUT_OF_MEMORY):
             return below.status, f"{NOT_TRIED}{shorter[-1].name} ended so already"
+        # Else the oracle would be asked for each rung, on behalf of a framework that is not installed.
+        if below.status in (Status.UNSUPPORTED, Status.NOT_INSTALLED) and all(
+            self._state.cells[CellKey(case.name, cell.implementation, cell.device)].status is below.status
+            for case in shorter
+        ):
+            return below.status, f"{NOT_TRIED}every shorter length ended so already"
         known = {
             case.name: self._state.cells[CellKey(case.name, cell.implementation, cell.device)].facts.get("per_call_s")
             for case in shorter

@@ -125,7 +125,7 @@ class Server:
         """Set up and check one cell. `known`: [kernel, seconds per call] from an earlier process."""
         problem = Case.from_dict(case)
         chosen = self._named(implementation)
-        insist_on_room(problem, chosen, device)
+        insist_on_room(problem, chosen, device, self._loaded())
         self._set_aside()
         inputs, oracle_says = self._inputs_of(problem, seed), self._expected_of(expected)
         earlier = None if known is None else (str(known[0]), float(known[1]))

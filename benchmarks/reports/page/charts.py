@@ -79,16 +79,19 @@ def strip(
     return to_spec(alt.layer(*layers).properties(width=760, height=alt.Step(22)))
 
 
-def against_length(dataset: str, frameworks: Sequence[str], title: str) -> dict[str, Any]:
-    """Time over length on logarithmic axes: what was measured, the fitted power laws, and the limit of the machine."""
+def against_length(
+    dataset: str, frameworks: Sequence[str], title: str, field: str = "seconds", what: str = "time of a call"
+) -> dict[str, Any]:
+    """Time or memory over length on logarithmic axes: what was measured, the fitted power laws, and the machine's limit.
+
+    `field`: "seconds" or "bytes"; memory has no limit.
+    """
     x = alt.X(
         "S:Q",
         scale=alt.Scale(type="log", base=2, nice=False, padding=16),
         axis=alt.Axis(title=title, labelExpr="format(datum.value, ',')", grid=True),
     )
-    y = alt.Y(
-        "seconds:Q", scale=alt.Scale(type="log", nice=False, padding=10), axis=_log_axis("time of a call", "seconds")
-    )
+    y = alt.Y(f"{field}:Q", scale=alt.Scale(type="log", nice=False, padding=10), axis=_log_axis(what, field))
     base = alt.Chart(alt.NamedData(dataset)).encode(x=x, y=y)
     of = colour("framework", frameworks)
     measured = base.transform_filter("datum.line == 'measured'").encode(color=of, detail="implementation:N")
@@ -96,6 +99,8 @@ def against_length(dataset: str, frameworks: Sequence[str], title: str) -> dict[
     points = measured.mark_circle(size=56, tooltip=TOOLTIP)
     fits = base.transform_filter("datum.line == 'fitted'").encode(color=of, detail="implementation:N")
     fitted = fits.mark_line(strokeDash=[2, 3], strokeWidth=2)
+    if field != "seconds":
+        return to_spec(alt.layer(lines, fitted, points).properties(width=820, height=400))
     limits = base.transform_filter("datum.line == 'limit'").encode(detail="run:N")
     roof = limits.mark_line(color="var(--bad)", strokeDash=[6, 4], strokeWidth=2, tooltip=TOOLTIP)
     roof_points = limits.mark_point(color="var(--bad)", shape="diamond", size=44, filled=True, tooltip=TOOLTIP)

@@ -1,8 +1,9 @@
-"""Time against length: each ladder of a run as a dataset of lines, with the fitted power laws and the machine's limit."""
+"""Time and memory against length: the ladders of a run as datasets of lines, with fitted power laws and the machine's limit."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from benchmarks.growth import Fit, fit, ladders
 from benchmarks.reports.page.cells import limit_s
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.records import Record
     from benchmarks.reports.page.model import Dataset
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 FEWEST_LENGTHS = 2
 """That make a line; an exponent needs more, see benchmarks.growth."""
-_NUMBERS = ("S", "seconds", "exponent", "memory_exponent")
+_NUMBERS = ("S", "exponent")
 _TEXTS = ("ladder", "run", "framework", "implementation", "case", "dtype", "pass", "line", "over")
 
 
@@ -31,6 +32,8 @@ class Ladder:
     name: str
     """Of its first and last case, and of the run where there are several."""
     lengths: int
+    weighed: int
+    """Lengths at which the memory of some implementation is known: of the one for which most are."""
     decoding: bool
     """Few queries over a growing cache, rather than as many queries as keys."""
 
@@ -57,10 +60,11 @@ def case_of(record: Record) -> Case | None:
         return None
 
 
-def growing(runs: Sequence[StoredRun]) -> tuple[tuple[Ladder, ...], Dataset]:
-    """The ladders of all runs, and one row for each point of each line."""
+def growing(runs: Sequence[StoredRun]) -> tuple[tuple[Ladder, ...], Dataset, Dataset]:
+    """The ladders of all runs, and one row for each point of each line: of time (seconds), and of memory (bytes)."""
     found: list[Ladder] = []
-    rows: list[dict[str, Any]] = []
+    times: list[dict[str, Any]] = []
+    memories: list[dict[str, Any]] = []
     for run in runs:
         first = {record.case: record for record in run.records}
         cases = [case for record in first.values() if (case := case_of(record)) is not None]
@@ -72,42 +76,53 @@ def growing(runs: Sequence[StoredRun]) -> tuple[tuple[Ladder, ...], Dataset]:
             if not any(record.median_s for record in records):
                 continue
             name = f"{rungs[0].name} to {rungs[-1].name}" + (f" · {run.label}" if len(runs) > 1 else "")
-            found.append(Ladder(name, len(rungs), rungs[0].shape.T != rungs[0].shape.S))
-            rows += _lines(run, name, records)
-    return tuple(found), {name: [row.get(name) for row in rows] for name in (*_TEXTS, *_NUMBERS)}
+            place = {"ladder": name, "run": run.label, "over": ""}
+            times += _lines(place, records, "seconds", lambda record: record.median_s) + _limits(place, run, records)
+            weighed = _lines(place, records, "bytes", lambda record: record.peak_memory_bytes or None)
+            memories += weighed
+            known = Counter(row["implementation"] for row in weighed if row["line"] == "measured")
+            decoding = rungs[0].shape.T != rungs[0].shape.S
+            found.append(Ladder(name, len(rungs), max(known.values(), default=0), decoding))
+    return tuple(found), _dataset(times, "seconds"), _dataset(memories, "bytes")
 
 
-def _lines(run: StoredRun, ladder: str, records: Sequence[Record]) -> list[dict[str, Any]]:
-    place = {"ladder": ladder, "run": run.label, "over": ""}
+def _dataset(rows: Sequence[Mapping[str, Any]], quantity: str) -> Dataset:
+    return {name: [row.get(name) for row in rows] for name in (*_TEXTS, *_NUMBERS, quantity)}
+
+
+def _lines(
+    place: Mapping[str, str], records: Sequence[Record], quantity: str, value: Callable[[Record], float | None]
+) -> list[dict[str, Any]]:
+    """What was measured of each implementation, and the power law that fits it."""
     rows: list[dict[str, Any]] = []
-    of: dict[str, list[Record]] = {}
-    limits: dict[int, tuple[float, Record]] = {}
-    for record in records:
-        if record.median_s is not None:
-            of.setdefault(record.implementation, []).append(record)
-            limit = limit_s(record, run)
-            if limit is not None:
-                limits[record.S] = (limit, record)
+    of: dict[str, list[tuple[Record, float]]] = {}
+    for record in sorted(records, key=lambda record: record.S):
+        if (known := value(record)) is not None:
+            of.setdefault(record.implementation, []).append((record, known))
     for implementation, own in of.items():
-        own.sort(key=lambda record: record.S)
-        time = fit([r.S for r in own], [r.median_s or 0.0 for r in own])
-        weighed = [r for r in own if r.peak_memory_bytes]
-        memory = fit([r.S for r in weighed], [float(r.peak_memory_bytes or 0) for r in weighed])
+        points = [(record.S, float(known)) for record, known in own]
+        law = fit(*zip(*points, strict=True))
         told = {
-            "exponent": time.exponent if time else None,
-            "memory_exponent": memory.exponent if memory else None,
-            "over": f"{time.first} to {time.last}" if time else "",
+            "implementation": implementation,
+            "exponent": law.exponent if law else None,
+            "over": f"{law.first} to {law.last}" if law else "",
         }
-        for record in own:
-            rows.append({**place, **_of(record), "implementation": implementation, "line": "measured"})
-            rows[-1] |= {"S": record.S, "seconds": record.median_s, **told}
-        if time:
-            line = {**place, "framework": own[0].framework, "implementation": implementation, "line": "fitted", **told}
-            rows += [{**line, **_common(own[0]), "S": S, "seconds": s} for S, s in _fitted(time, own)]
-    for S, (limit, record) in sorted(limits.items()):
-        row = {**place, **_common(record), "case": record.case, "implementation": "limit of the machine"}
-        rows.append({**row, "framework": "", "line": "limit", "S": S, "seconds": limit})
+        for record, known in own:
+            rows.append({**place, **_of(record), **told, "line": "measured", "S": record.S, quantity: known})
+        if law:
+            line = {**place, "framework": own[0][0].framework, **_common(own[0][0]), **told, "line": "fitted"}
+            rows += [{**line, "S": S, quantity: at} for S, at in _fitted(law, points)]
     return rows
+
+
+def _limits(place: Mapping[str, str], run: StoredRun, records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The least time that the machine's limits allow, at each length that was measured."""
+    limits = {r.S: (limit, r) for r in records if r.median_s is not None and (limit := limit_s(r, run)) is not None}
+    of = {**place, "implementation": "limit of the machine", "framework": "", "line": "limit"}
+    return [
+        {**of, **_common(record), "case": record.case, "S": S, "seconds": limit}
+        for S, (limit, record) in sorted(limits.items())
+    ]
 
 
 def _common(record: Record) -> dict[str, Any]:
@@ -118,8 +133,8 @@ def _of(record: Record) -> dict[str, Any]:
     return {"case": record.case, "framework": record.framework, **_common(record)}
 
 
-def _fitted(found: Fit, records: Sequence[Record]) -> list[tuple[int, float]]:
+def _fitted(law: Fit, points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """The ends of the power law, through the middle of the points that it was fitted to."""
-    points = [(r.S, r.median_s) for r in records if r.median_s and found.first <= r.S <= found.last]
-    middle = sum(math.log(s) - found.exponent * math.log(S) for S, s in points) / len(points)
-    return [(S, math.exp(middle + found.exponent * math.log(S))) for S in (found.first, found.last)]
+    own = [(S, value) for S, value in points if law.first <= S <= law.last]
+    middle = sum(math.log(value) - law.exponent * math.log(S) for S, value in own) / len(own)
+    return [(S, math.exp(middle + law.exponent * math.log(S))) for S in (law.first, law.last)]

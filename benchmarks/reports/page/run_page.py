@@ -42,11 +42,12 @@ def run_page(runs: Sequence[StoredRun], answers: Answers | None, *, beside: str 
     shown = [_cut(run, MOST_CELLS // len(runs)) for run in runs]
     frameworks = c.frameworks_of(shown)
     cells = c.cells_dataset(shown)
-    ladders, points = growing(shown)
+    ladders, seconds_by_length, bytes_by_length = growing(shown)
     datasets: dict[str, Dataset] = {
         "cells": {**cells, "start": derived.started(shown)},
         "overall": c.overall_dataset(runs),
-        "ladders": points,
+        "ladders": seconds_by_length,
+        "memory-ladders": bytes_by_length,
         "memory": derived.memory_dataset(cells),
         "pairs": derived.pairs_dataset(shown, cells),
         "paybacks": derived.paybacks_dataset(shown),
@@ -58,7 +59,7 @@ def run_page(runs: Sequence[StoredRun], answers: Answers | None, *, beside: str 
         times.heat_map(shown, cells),
         times.side_by_side(shown, _apart(runs)),
         times.lengths(shown, ladders, cells, frameworks),
-        times.memory(shown, cells),
+        times.memory(shown, ladders, cells, frameworks),
         times.passes(shown, datasets["pairs"], frameworks),
         times.compiling(shown, datasets["paybacks"], frameworks),
         trust.accuracy(shown, cells, frameworks),

@@ -9,6 +9,7 @@ from benchmarks.compiling import paybacks, twins
 from benchmarks.reports.footer import paid_words
 from benchmarks.reports.page import cells as c
 from benchmarks.reports.page import charts, heat_maps
+from benchmarks.reports.page.growing import FEWEST_LENGTHS
 from benchmarks.reports.page.model import Chart, Column, Kind, Note, Section, Table
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from benchmarks.reports.page.stored_runs import StoredRun
 
 _MOST_LADDERS = 12
+_FITTED = "dotted: the fitted power law where the lengths tell one, its exponent in the tooltip and the table"
 _TOP_RATIO = 30.0
 """Where the colours of the heat map end: what is slower still has the last one."""
 
@@ -87,20 +89,14 @@ def lengths(runs: Sequence[StoredRun], ladders: Sequence[Ladder], cells: Dataset
     columns = c.columns_of(
         runs, c.CASE, c.IMPLEMENTATION, Column("S", "keys", Kind.COUNT), Column("seconds", "time", Kind.SECONDS),
         Column("exponent", "time ~ S^", Kind.NUMBER), Column("over", "fitted over"),
-        Column("memory_exponent", "memory ~ S^", Kind.NUMBER),
     )  # fmt: skip
     blocks: list[Chart | Table | Note] = []
     for place, ladder in enumerate(ladders[:_MOST_LADDERS]):
-        title = "keys of the cache, S" if ladder.decoding else "length, T = S"
-        fitted = (
-            "dotted: the fitted power law, whose exponent the tooltip and the table give; "
-            if ladder.lengths > 3
-            else ""
-        )
+        fitted = f"{_FITTED}; " if ladder.lengths > 3 else ""
         blocks.append(
             Chart(
                 f"ladder-{place}",
-                charts.against_length("ladders", frameworks, title),
+                charts.against_length("ladders", frameworks, _length(ladder)),
                 "ladders",
                 columns,
                 f"{ladder.name}: time against length, both logarithmic; {fitted}dashed red: the least time that this machine's "
@@ -135,8 +131,14 @@ def lengths(runs: Sequence[StoredRun], ladders: Sequence[Ladder], cells: Dataset
     return Section("lengths", "Time against length and limit", tuple(lead), tuple(blocks), short="Length and limit")
 
 
-def memory(runs: Sequence[StoredRun], cells: Dataset) -> Section | None:
-    """Peak of a warm call."""
+def _length(ladder: Ladder) -> str:
+    return "keys of the cache, S" if ladder.decoding else "length, T = S"
+
+
+def memory(
+    runs: Sequence[StoredRun], ladders: Sequence[Ladder], cells: Dataset, frameworks: Sequence[str]
+) -> Section | None:
+    """Peak of a warm call, and how it grows with the length."""
     known = [value for value in cells["peak_memory_bytes"] if isinstance(value, int) and value > 0]
     if not known:
         return None
@@ -150,7 +152,30 @@ def memory(runs: Sequence[StoredRun], cells: Dataset) -> Section | None:
         "Heat map: a row for each case, a column for each implementation, megabytes in each cell.",
         matrix=("row", "implementation", "memory_sign"),
     )
-    return Section("memory", "Memory", blocks=(chart,))
+    return Section("memory", "Memory", blocks=(chart, *_memory_against_length(runs, ladders, frameworks)))
+
+
+def _memory_against_length(
+    runs: Sequence[StoredRun], ladders: Sequence[Ladder], frameworks: Sequence[str]
+) -> list[Chart]:
+    columns = c.columns_of(
+        runs, c.CASE, c.IMPLEMENTATION, Column("S", "keys", Kind.COUNT), Column("bytes", "memory", Kind.BYTES),
+        Column("exponent", "memory ~ S^", Kind.NUMBER), Column("over", "fitted over"),
+    )  # fmt: skip
+    return [
+        Chart(
+            f"memory-ladder-{place}",
+            charts.against_length("memory-ladders", frameworks, _length(ladder), "bytes", "memory of a call"),
+            "memory-ladders",
+            columns,
+            f"{ladder.name}: memory against length, both logarithmic{f'; {_FITTED}' if ladder.weighed > 3 else ''}. What holds "
+            "all scores grows with the square of the length; less than 4 MB is noise.",
+            "Line chart: peak memory of a call over the number of keys, a line for each implementation.",
+            only={"ladder": ladder.name},
+        )
+        for place, ladder in enumerate(ladders[:_MOST_LADDERS])
+        if ladder.weighed >= FEWEST_LENGTHS
+    ]
 
 
 def passes(runs: Sequence[StoredRun], pairs: Dataset, frameworks: Sequence[str]) -> Section:

@@ -71,6 +71,12 @@ def test_what_a_run_ran_on_may_not_differ(change, field):
             {"frameworks__numpy__own_variables": {"KMP_INIT_AT_FORK": "0"}},
             "frameworks.numpy.own_variables.KMP_INIT_AT_FORK",
         ),
+        ({"variables": {"TORCH_HOME": "/a"}}, "variables.TORCH_HOME"),
+        ({"variables": {"LD_LIBRARY_PATH": "/a"}}, "variables.LD_LIBRARY_PATH"),
+        (
+            {"frameworks__numpy__variables": {"JAX_COMPILATION_CACHE_DIR": "/a"}},
+            "frameworks.numpy.variables.JAX_COMPILATION_CACHE_DIR",
+        ),
         ({"frameworks__torch": {"status": "ok", "settings": {"threads": "9"}}}, None),
         ({"time": "later", "load_average": [9, 9, 9]}, None),
     ],

@@ -85,15 +85,41 @@ def test_words_that_say_nothing(words, says):
 # --- what workers get ---
 
 
-def test_what_steers():
-    """The variables of the frameworks' libraries; not what is named alike, nor the user's own."""
-    names = ("OPENBLAS_CORETYPE", "XLA_FLAGS", "ORT_NUM_THREADS", "PJRT_NPROC", "NPROC", "TF_ENABLE_ONEDNN_OPTS",
-             "LD_PRELOAD", "GLIBC_TUNABLES", "CUDA_VISIBLE_DEVICES")  # fmt: skip
-    assert all(map(steering.steers, names))
+STEER = {
+    "ATEN_": "ATEN_CPU_CAPABILITY", "BLIS_": "BLIS_NUM_THREADS", "CUBLASLT_": "CUBLASLT_WORKSPACE_SIZE",
+    "CUBLAS_": "CUBLAS_WORKSPACE_CONFIG", "CUDA_": "CUDA_LAUNCH_BLOCKING", "CUDNN_": "CUDNN_LOGLEVEL_DBG",
+    "DNNL_": "DNNL_MAX_CPU_ISA", "GLIBC_TUNABLES": "GLIBC_TUNABLES", "GOMP_": "GOMP_SPINCOUNT",
+    "GOTO_": "GOTO_NUM_THREADS", "JAX_": "JAX_DEFAULT_MATMUL_PRECISION", "KERAS_": "KERAS_BACKEND", "KMP_": "KMP_BLOCKTIME",
+    "LD_LIBRARY_PATH": "LD_LIBRARY_PATH", "LD_PRELOAD": "LD_PRELOAD", "MALLOC_": "MALLOC_ARENA_MAX",
+    "MKL_": "MKL_ENABLE_INSTRUCTIONS", "NPROC": "NPROC", "NPY_": "NPY_DISABLE_CPU_FEATURES", "NUMBA_": "NUMBA_NUM_THREADS",
+    "NVIDIA_": "NVIDIA_TF32_OVERRIDE", "OMP_": "OMP_PROC_BIND", "ONEDNN_": "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_": "OPENBLAS_CORETYPE", "ORT_": "ORT_NUM_THREADS", "PJRT_": "PJRT_NPROC", "PYTHONMALLOC": "PYTHONMALLOC",
+    "PYTORCH_": "PYTORCH_CUDA_ALLOC_CONF", "TBB_": "TBB_MALLOC_USE_HUGE_PAGES", "TF_": "TF_ENABLE_ONEDNN_OPTS",
+    "TORCH": "TORCHINDUCTOR_MAX_AUTOTUNE", "TRITON_": "TRITON_INTERPRET", "VECLIB_": "VECLIB_MAXIMUM_THREADS",
+    "XLA_": "XLA_FLAGS",
+}  # fmt: skip
+"""Prefix -> a variable that only it covers."""
+
+
+@pytest.mark.parametrize(("prefix", "name"), STEER.items())
+def test_what_steers(prefix, name, monkeypatch):
+    """One variable of each library: recorded, and cleared by neutral where it is no place; without its prefix it is neither."""
+    monkeypatch.setattr(os, "environ", {name: "1", "HOME": "/"})
+    assert steering.steering_variables() == {name: "1"}
+    assert steering.neutral_clears() == (() if name in steering.KEPT else (name,))
+    monkeypatch.setattr(steering, "STEERING", tuple(other for other in steering.STEERING if other != prefix))
+    assert steering.steering_variables() == {}
+
+
+def test_each_prefix_has_its_variable():
+    """Those above are all; and what is named alike does not steer, nor what is the user's own."""
+    assert set(STEER) == set(steering.STEERING)
     assert not any(map(steering.steers, ("PATH", "HOME", "LANG", "TF_CLI_CONFIG_FILE", "MY_OMP_NUM_THREADS")))
 
 
-NAMES = st.sampled_from([*sorted(steering.KEPT), "OMP_NUM_THREADS", "XLA_FLAGS", "LD_PRELOAD", "HOME", "PATH", "MINE"])
+NAMES = st.sampled_from(
+    [*sorted(steering.KEPT | steering.PLACES), "OMP_NUM_THREADS", "XLA_FLAGS", "LD_PRELOAD", "HOME", "PATH", "MINE"]
+)
 VARIABLES = st.dictionaries(NAMES, st.sampled_from(["", "1", "2"]))
 
 
@@ -105,7 +131,7 @@ def test_a_workers_environment(users, wished, neutral):
         cleared = steering.neutral_clears() if neutral else ()
         got = steering.worker_environment(cleared, wished.items())
         recorded = steering.worker_variables(neutral, wished.items())
-    gone = {"OMP_NUM_THREADS", "XLA_FLAGS", "LD_PRELOAD"} if neutral else set()
+    gone = {"OMP_NUM_THREADS", "XLA_FLAGS", "LD_PRELOAD"} | (steering.PLACES - steering.KEPT) if neutral else set()
     assert got == {k: v for k, v in users.items() if k not in gone} | wished
     assert recorded == {k: v for k, v in got.items() if k in wished or k not in ("HOME", "PATH", "MINE")}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from benchmarks.harness import handicap
 from benchmarks.harness.handicap import find_handicaps, handicaps, matmul_gflops, steering_matmul
 from benchmarks.harness.steering import steering_variables
 from benchmarks.plan import Plan
+from tests.processes import ROOT, attnbench
 
 
 class Planted:
@@ -160,6 +163,44 @@ def test_keras_computes_with_its_host(rates, monkeypatch):
     events = list(handicaps(plan(), ["jax", "keras_jax"], Path()))
     assert [e["framework"] for e in events] == ["jax", "jax"]
     assert rates == [("jax", ("XLA_FLAGS",)), ("jax", ())]
+
+
+PLANTED = """
+from benchmarks.harness import handicap
+handicap.matmul_gflops = lambda plan, framework, cleared, folder: 400.0 if "OPENBLAS_PLANTED" in cleared else 208.0
+"""
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_a_handicap_reaches_its_reader(tmp_path, quiet):
+    """On stderr, under the table whether or not that was silenced, when the run is shown again, and in environment.json."""
+    (tmp_path / "sitecustomize.py").write_text(PLANTED)
+    words = (
+        "--suite",
+        "smoke",
+        "--case",
+        "tiny-self",
+        "--implementation",
+        "numpy/naive",
+        "--processes",
+        "1",
+        "--blocks",
+        "1",
+    )
+    planted = {"OPENBLAS_PLANTED": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    run = attnbench("run", *words, *quiet, "--out", tmp_path / "run", environment=planted)
+    assert run.returncode == 0, run.stderr
+    line = (
+        "handicap: OPENBLAS_PLANTED=1: NumPy's matmul at 0.52 of what this processor does (208 of 400 GFLOP/s); "
+        "--env neutral does without"
+    )
+    assert (line in run.stderr) == (not quiet)
+    for printed in (run.stdout, attnbench("show", tmp_path / "run").stdout):
+        assert line in " ".join(printed.split())
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["handicaps"] == [
+        {"framework": "numpy", "variable": "OPENBLAS_PLANTED=1", "gflops": 208.0, "gflops_without": 400.0}
+    ]
+    assert "OPENBLAS_PLANTED=1" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_the_measurement_measures(tmp_path):

@@ -89,16 +89,17 @@ def test_machines_and_settings_are_never_mixed(tmp_path):
     changes = (
         {}, {"machine__cpu": "Other (R) CPU 9"}, {"cpus": [1]}, {"variables": {"OMP_NUM_THREADS": "1"}},
         {"machine__memory_bytes": 50_000_000_000}, {"machine__memory_bytes": 25_300_000_000},
+        {"variables": {"TORCH_HOME": "/a"}},
     )  # fmt: skip
     for number, change in enumerate(changes):
         plant_run(tmp_path / f"{number}", [record(run_id=f"{number}")], environment(number, **change))
     plant_run(tmp_path / "threads", [record(threads="7", run_id="t")], environment(20))
     plant_run(tmp_path / "problem", [record(T=8, run_id="p")], environment(21))
     found = tracks(in_folder(tmp_path).runs)
-    # A little more memory is the same machine; threads and problems part cells, not runs.
-    assert sorted(len(track.runs) for track in found) == [1, 1, 1, 1, 4]
-    (most,) = (track for track in found if len(track.runs) == 4)
-    assert [sum(point.record is not None for point in s.points) for s in most.series] == [2, 1, 1]
+    # A little more memory is the same machine, and so is another folder; threads and problems part cells, not runs.
+    assert sorted(len(track.runs) for track in found) == [1, 1, 1, 1, 5]
+    (most,) = (track for track in found if len(track.runs) == 5)
+    assert [sum(point.record is not None for point in s.points) for s in most.series] == [3, 1, 1]
     assert {track.machine for track in found} == {"amd-epyc-2-cores", "other-9-2-cores"}
     notes = " ".join(words.notes(made(tmp_path)))
     assert "4 settings, which are not mixed" in notes

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison.plain_json import finite
+from benchmarks.harness.steering import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -92,8 +93,7 @@ def elsewhere(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         *_cpus(then.get("cpus") or [], now.get("cpus") or []),
     ]
     x, y = then.get("variables", {}), now.get("variables", {})
-    for name in sorted(x.keys() | y.keys()):
-        found += _unequal(f"variables.{name}", x.get(name, _NOT_SET), y.get(name, _NOT_SET))
+    found += _variables(x, y)
     return [str(difference) for forbids, difference in found if forbids]
 
 
@@ -117,15 +117,20 @@ def environment_differences(
     yield from _machines(a, b)
     yield from _pythons(str(a.get("python", "")), str(b.get("python", "")))
     if "variables" in a and "variables" in b:
-        x, y = a["variables"], b["variables"]
-        for name in sorted(x.keys() | y.keys()):
-            yield from _unequal(f"variables.{name}", x.get(name, _NOT_SET), y.get(name, _NOT_SET))
+        yield from _variables(a["variables"], b["variables"])
     yield from _worker_variables(a, b, used)
     yield from _cpus(a.get("cpus") or [], b.get("cpus") or [])
     x, y = a.get("revision", {}), b.get("revision", {})
     for name in ("commit", "modified"):
         yield from _unequal(f"revision.{name}", x.get(name), y.get(name), forbids=False)
     yield from _frameworks(a.get("frameworks", {}), b.get("frameworks", {}), used)
+
+
+def _variables(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[bool, Difference]]:
+    """Other folders are told, anything else is another machine."""
+    for name in sorted(a.keys() | b.keys()):
+        values = [known.get(name, _NOT_SET) for known in (a, b)]
+        yield from _unequal(f"variables.{name}", *values, forbids=name not in PLACES)
 
 
 def _machines(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[bool, Difference]]:
@@ -169,7 +174,8 @@ def _worker_variables(
             for name in sorted(before.keys() | after.keys()):
                 values = [known.get(name, _NOT_SET) for known in (before, after)]
                 if not forbids or values != [known.get(name, _NOT_SET) for known in common]:
-                    yield from _unequal(f"frameworks.{framework}.{kind}.{name}", *values, forbids=forbids)
+                    field = f"frameworks.{framework}.{kind}.{name}"
+                    yield from _unequal(field, *values, forbids=forbids and name not in PLACES)
 
 
 def _frameworks(

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 STEERING = (
-    "ATEN_", "BLIS_", "CUDA_", "CUBLAS_", "CUDNN_", "GLIBC_TUNABLES", "GOMP_", "GOTO_", "JAX_", "KERAS_", "KMP_", "MKL_",
-    "NPROC", "NPY_", "NVIDIA_", "OMP_", "ONEDNN_", "DNNL_", "OPENBLAS_", "ORT_", "PJRT_", "PYTORCH_", "TF_", "TORCH",
-    "TRITON_", "VECLIB_", "XLA_", "MALLOC_", "LD_PRELOAD", "PYTHONMALLOC",
+    "ATEN_", "BLIS_", "CUDA_", "CUBLAS_", "CUBLASLT_", "CUDNN_", "GLIBC_TUNABLES", "GOMP_", "GOTO_", "JAX_", "KERAS_", "KMP_",
+    "MKL_", "NPROC", "NPY_", "NUMBA_", "NVIDIA_", "OMP_", "ONEDNN_", "DNNL_", "OPENBLAS_", "ORT_", "PJRT_", "PYTORCH_", "TBB_",
+    "TF_", "TORCH", "TRITON_", "VECLIB_", "XLA_", "MALLOC_", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONMALLOC",
 )  # fmt: skip
 """Prefixes of the variables that steer speed or numerics. Recorded, and part of what makes two runs comparable."""
 
@@ -29,8 +29,17 @@ _OF_SHARED_DEVICES = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 KEPT = frozenset({
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "JAX_PLATFORMS",
     "JAX_PLATFORM_NAME", "CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "KERAS_HOME", "TORCH_HOME",
+    "LD_LIBRARY_PATH",  # without it a framework may not load at all
 })  # fmt: skip
 """Those that say which device, or where files are: recorded like the others, but no handicap, and never cleared."""
+PLACES = frozenset({
+    "CUDA_CACHE_PATH", "JAX_COMPILATION_CACHE_DIR", "KERAS_HOME", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR",
+    "PYTORCH_KERNEL_CACHE_PATH", "TORCH_EXTENSIONS_DIR", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR",
+    "TRITON_HOME",
+})  # fmt: skip
+"""Those that only name folders, of caches and of libraries, where two runs on one machine may well differ: recorded and told,
+but no other machine. Which libraries were found there, a framework's version and settings say.
+"""
 
 
 THREADS = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison.comparability import MACHINE, MEMORY_TOLERANCE, PROBLEM
 from benchmarks.harness.environment import machine_slug
+from benchmarks.harness.steering import PLACES
 from benchmarks.records import Status
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def setting_of(run: Run, memory: Mapping[float, float] | None = None) -> tuple[s
     if (size := _memory(run)) is not None:
         found["machine.memory_bytes"] = f"{(memory or {}).get(size, size):.0f}"
     found["cpus"] = str(len(environment.get("cpus", ())) or "all")
-    found |= {f"variables.{name}": str(value) for name, value in environment.get("variables", {}).items()}
+    variables = environment.get("variables", {})
+    found |= {f"variables.{name}": str(value) for name, value in variables.items() if name not in PLACES}
     return machine_slug(machine), tuple(sorted(found.items()))
 
 
@@ -171,7 +173,7 @@ def _cell_conditions(run: Run, record: Record) -> Conditions:
         found["devices"] = str(told.get("devices", ""))
     if "variables" in told:  # runs from before it was recorded are taken for having had what all workers were given
         own, common = told["variables"], run.environment.get("variables", {})
-        for name in own.keys() | common.keys():
+        for name in (own.keys() | common.keys()) - PLACES:
             if own.get(name) != common.get(name):
                 found[f"variables.{name}"] = str(own.get(name, "not set"))
     return tuple(sorted(found.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks.comparison.noise import NOISE, noise_of_machine, read_noise
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
 from benchmarks.harness.cpus import resolve_cpus
+from benchmarks.harness.process import ROOT
 from benchmarks.harness.state import State
 from benchmarks.harness.threads import with_threads
 from benchmarks.insights import three_lines
@@ -39,6 +41,9 @@ from benchmarks.run_folder import DEFAULT_PARENT, RunFolder, new_run_id
 
 if TYPE_CHECKING:
     from benchmarks.cases import Case
+
+
+_REPORT = "report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,18 +153,20 @@ def _measured(request: RunRequest, plan: Plan, folder: RunFolder, state: State) 
 
 
 def _write_page(folder: RunFolder, format: Format) -> None:
-    """report.html into the run folder. What goes wrong with it is told, and fails no run: the measurements are written."""
-    from benchmarks.cli.report_command import REPORT, page_of, write_file
+    """report.html into the run folder. What goes wrong with it is told, and fails no run: the measurements are written.
 
-    file = folder.path / REPORT
-    try:
-        write_file(file, page_of([folder.path], None, file))
-    except Exception as error:  # noqa: BLE001 - whatever it is, hours of measuring do not end in a traceback of the page
-        line = f"attnbench: no {REPORT}: {type(error).__name__}: {error}"
+    In a process of its own: what draws and judges a page takes 150 MB, and this one is to stay small beside the workers.
+    """
+    file = (folder.path / _REPORT).resolve()
+    command = [sys.executable, "-m", "benchmarks", "report", str(file.parent), "--output", str(file)]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        line = f"attnbench: no {_REPORT}: {lines[-1] if lines else f'status {done.returncode}'}"
         print(harmless(line), file=sys.stderr)
         return
     if format is Format.TABLE:
-        console().print(f"To look at: {harmless(str(file))}", soft_wrap=True)
+        console().print(f"To look at: {harmless(str(folder.path / _REPORT))}", soft_wrap=True)
 
 
 def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:

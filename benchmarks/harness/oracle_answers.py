@@ -38,6 +38,7 @@ class OracleAnswers:
         """`failed`: told of each cell that ends here, with status and reason."""
         self._plan, self._session, self._state, self._sweep = plan, session, state, sweep
         self._failed, self._emit = failed, emit
+        self._place = {case.name: place for place, case in enumerate(plan.cases)}
         self._seconds: dict[str, float] = {}
         """What it took for each case, where it was asked in this session."""
 
@@ -88,8 +89,7 @@ class OracleAnswers:
 
     def file(self, case: Case, extra: int) -> Path:
         """Where the answer is."""
-        place = self._plan.cases.index(case)
-        return self._session.folder / f"{place}-{extra}.npz"
+        return self._session.folder / f"{self._place[case.name]}-{extra}.npz"
 
     def _open(self, case: Case) -> list[CellKey]:
         return [cell for cell in self._plan.cells(case) if self._state.cells[cell].status is None]

@@ -134,10 +134,12 @@ class Scheduler:
         if process > 0:
             # The first call is on the clock in the first process only; here frameworks may prepare side by side.
             cells = self._side_by_side(cells, "prepare", self._preparation)
+        of_case: dict[str, list[CellKey]] = defaultdict(list)
+        for cell in cells:
+            of_case[cell.case].append(cell)
         for case in cases:
-            own = [cell for cell in cells if cell.case == case.name]
-            self._fetch(case, {cell.framework for cell in own})
-            for cell in own:
+            self._fetch(case, {cell.framework for cell in of_case[case.name]})
+            for cell in of_case[case.name]:
                 self._prepare(cell)
         self._take_turns(process)
         if process == self._plan.processes - 1:

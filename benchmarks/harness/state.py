@@ -94,7 +94,7 @@ class State:
             self.threads_busy[event["framework"]] = event["threads_busy"]
 
     def _on_note(self, event: Event) -> None:
-        self._note(event["text"])
+        self._note(str(event["text"]))  # a journal may be anybody's
 
     def _on_threads(self, event: Event) -> None:
         self._note(threads_line(event))

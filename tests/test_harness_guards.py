@@ -133,7 +133,7 @@ class Answering:
     def ask(self, name, op, limit_s, /, **fields):
         self.asked.append(op)
         numbers = dict.fromkeys(("per_call_s", "seconds", "canary_s", "gflops", "gb_per_s", "call_s"), 1e-5)
-        return {"status": "ok", "reason": "", "kernel": "", **numbers}
+        return {"status": "ok", "reason": "", "kernel": "", "threads_busy": None, **numbers}
 
     def ask_side_by_side(self, queues, op, limit_s, ended=None):
         for name, queue in queues.items():

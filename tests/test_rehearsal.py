@@ -58,8 +58,8 @@ def test_a_run_can_be_gone_on_with_wherever_it_stopped(tmp_path, plan, events, m
         ((3, "environment", "matmul_gflops"), {"float32": [1]}, "AttributeError|TypeError|holds what is no object"),
         ((0, "conditions", "frameworks"), None, "frameworks of machine m-1 is NoneType, expected an object"),
         ((0, "conditions", "python"), 3, "python of machine m-1 is int, expected a text"),
-        ((2, "events", 5, "facts", "first_call_s"), "soon", "first_call_s='soon'"),
-        ((2, "events", 4, "flops"), None, "TypeError"),
+        ((2, "events", 7, "facts", "first_call_s"), "soon", "first_call_s='soon'"),
+        ((2, "events", 6, "flops"), None, "TypeError"),
     ],
 )
 def test_what_machines_brought_home_is_checked(tmp_path, place, value, says):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.problem import Inputs, Semantics
-from backends.visibility import intervals, visible
+from backends.visibility import ends, visible
 
 _ROWS = 256
 
@@ -26,13 +26,12 @@ def needed(inputs: Inputs, semantics: Semantics, sizes: tuple[int, ...], *, mask
     """
     if masked and inputs.mask is not None:
         return _under_mask(inputs, semantics, sizes)
-    shape = inputs.shape
-    first, last = intervals(shape.T, shape.S, semantics.causal, semantics.window, inputs.kv_lengths)
+    first, last = ends(inputs, semantics)
     b, n, t, s = sizes
     if b == 1:  # first is the same in all batch elements, and so the longest of the intervals holds the others
         first, last = first[:1], last.max(axis=0, keepdims=True)
     if t == 1:
-        seen = _covered(first, last, shape.S)
+        seen = _covered(first, last, inputs.shape.S)
         count = np.count_nonzero(seen.any(axis=1) if s == 1 else seen)
     else:
         keys = np.maximum(last - first, 0)
@@ -44,8 +43,8 @@ def _covered(first: np.ndarray, last: np.ndarray, S: int) -> np.ndarray:
     """Boolean (b,S): the keys in some row's interval; from (b,T)."""
     steps = np.zeros((len(first), S + 1), np.int64)
     place, sees = np.arange(len(first))[:, None], first < last
-    for ends, step in ((first, 1), (last, -1)):
-        np.add.at(steps, (np.broadcast_to(place, ends.shape)[sees], ends[sees]), step)
+    for border, step in ((first, 1), (last, -1)):
+        np.add.at(steps, (np.broadcast_to(place, border.shape)[sees], border[sees]), step)
     covered: np.ndarray = np.cumsum(steps, axis=1)[:, :S] > 0
     return covered
 

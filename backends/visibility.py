@@ -37,6 +37,12 @@ def intervals(
     return np.broadcast_to(first, last.shape), np.maximum(last, 0)
 
 
+def ends(inputs: Inputs, semantics: Semantics, batch: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    """The intervals of some batch elements of a problem, as far as no mask hides keys."""
+    lengths = None if inputs.kv_lengths is None else inputs.kv_lengths[batch]
+    return intervals(inputs.shape.T, inputs.shape.S, semantics.causal, semantics.window, lengths)
+
+
 def as_four(array: np.ndarray) -> np.ndarray:
     """A mask or bias with the missing leading axes prepended: (b,n,t,s), each 1 or full."""
     return array.reshape((1,) * (4 - array.ndim) + array.shape)
@@ -52,8 +58,7 @@ def visible(
 ) -> np.ndarray:
     """Boolean (b,n,t,s), b and n being 1 or full: which of the keys each of the query rows sees, everything combined."""
     shape = inputs.shape
-    lengths = None if inputs.kv_lengths is None else inputs.kv_lengths[batch]
-    first, last = intervals(shape.T, shape.S, semantics.causal, semantics.window, lengths)
+    first, last = ends(inputs, semantics, batch)
     own = np.arange(shape.S)[keys]
     seen: np.ndarray = (own >= first[:, rows, None]) & (own < last[:, rows, None])
     seen = seen[:, None]
@@ -66,9 +71,7 @@ def visible(
 
 def in_sight(inputs: Inputs, semantics: Semantics, rows: slice, batch: slice) -> slice:
     """The keys from the first to the last that any of the query rows may see, as far as no mask hides them."""
-    shape = inputs.shape
-    lengths = None if inputs.kv_lengths is None else inputs.kv_lengths[batch]
-    first, last = (end[:, rows] for end in intervals(shape.T, shape.S, semantics.causal, semantics.window, lengths))
+    first, last = (end[:, rows] for end in ends(inputs, semantics, batch))
     sees = first < last
     if not sees.any():
         return slice(0, 0)
@@ -92,7 +95,7 @@ def count_pairs(inputs: Inputs, semantics: Semantics) -> tuple[int, bool]:
     """The exact number of visible (query, key) pairs over B and N, and whether some query row sees no key at all."""
     shape = inputs.shape
     if inputs.mask is None:
-        first, last = intervals(shape.T, shape.S, semantics.causal, semantics.window, inputs.kv_lengths)
+        first, last = ends(inputs, semantics)
         keys = np.maximum(last - first, 0)
         return int(keys.sum()) * (shape.B // keys.shape[0]) * shape.N, bool((keys == 0).any())
     pairs, empty = 0, False

@@ -43,6 +43,7 @@ SAMPLE_COLUMNS = (
 LATER_SAMPLE_COLUMNS = ("per_call_s",)
 """Files from before there were laps lack them: their blocks are told by seconds / calls."""
 DEFAULT_PARENT = Path("results") / "runs"
+REPORT = "report.html"
 
 
 def new_run_id(suite: str) -> str:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+TINY = ("--suite", "smoke", "--case", "tiny-self", "--implementation", "numpy/naive")
+"""Of `run` and `ab`: the smallest cell there is."""
 
 
 def attnbench(*words, environment=None):

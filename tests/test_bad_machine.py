@@ -15,16 +15,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness import control_groups
-from tests.processes import ROOT, attnbench
+from tests.processes import ROOT, TINY, attnbench
 
 RUN = (
     "run",
-    "--suite",
-    "smoke",
-    "--case",
-    "tiny-self",
-    "--implementation",
-    "numpy/naive",
+    *TINY,
     "--implementation",
     "numpy/blocked",
 )

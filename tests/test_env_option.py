@@ -16,7 +16,7 @@ from benchmarks.harness import steering
 from benchmarks.harness.session import Session, usual_workers
 from benchmarks.live.plan import Side
 from benchmarks.plan import Plan
-from tests.processes import attnbench
+from tests.processes import TINY, attnbench
 
 PROBE = """
 import os
@@ -316,12 +316,7 @@ def test_a_check_can_be_neutral(tmp_path):
 def test_sides_of_ab_that_get_the_same_are_the_same():
     """Setting what is set already makes no other side."""
     words = (
-        "--suite",
-        "smoke",
-        "--case",
-        "tiny-self",
-        "--implementation",
-        "numpy/naive",
+        *TINY,
         "--a-env",
         "OMP_NUM_THREADS=2",
     )

@@ -15,7 +15,7 @@ from benchmarks.harness import handicap
 from benchmarks.harness.handicap import find_handicaps, handicaps, matmul_gflops, steering_matmul
 from benchmarks.harness.steering import steering_variables
 from benchmarks.plan import Plan
-from tests.processes import ROOT, attnbench
+from tests.processes import ROOT, TINY, attnbench
 
 
 class Planted:
@@ -176,12 +176,7 @@ def test_a_handicap_reaches_its_reader(tmp_path, quiet):
     """On stderr, under the table whether or not that was silenced, when the run is shown again, and in environment.json."""
     (tmp_path / "sitecustomize.py").write_text(PLANTED)
     words = (
-        "--suite",
-        "smoke",
-        "--case",
-        "tiny-self",
-        "--implementation",
-        "numpy/naive",
+        *TINY,
         "--processes",
         "1",
         "--blocks",

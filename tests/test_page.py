@@ -22,7 +22,7 @@ from benchmarks.reports.page.run_page import run_page
 from benchmarks.reports.page.stored_runs import read_runs
 from benchmarks.reports.page.verdict_page import verdict_page
 from tests import pages
-from tests.processes import ROOT, attnbench
+from tests.processes import ROOT, TINY, attnbench
 
 BASELINE = ROOT / "results" / "baselines" / "amd-epyc-2-cores" / "default"
 
@@ -361,12 +361,7 @@ def test_usage_errors(tmp_path):
 def test_run_leaves_a_page(tmp_path):
     """A run writes its page, also with --quiet, and says where; a page that fails fails no run."""
     quick = (
-        "--suite",
-        "smoke",
-        "--case",
-        "tiny-self",
-        "--implementation",
-        "numpy/naive",
+        *TINY,
         "--processes",
         "1",
         "--blocks",

@@ -18,13 +18,12 @@ from benchmarks.reports.page.run_page import MOST_CELLS, run_page
 from benchmarks.reports.page.stored_runs import read_runs
 from benchmarks.reports.terminal import console
 from benchmarks.reports.text import harmless
+from benchmarks.run_folder import REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.reports.page.model import Page
-
-REPORT = "report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,13 +37,10 @@ from benchmarks.reports.formats import FORMATS
 from benchmarks.reports.progress import RunProgress
 from benchmarks.reports.terminal import console, run_table
 from benchmarks.reports.text import harmless
-from benchmarks.run_folder import DEFAULT_PARENT, RunFolder, new_run_id
+from benchmarks.run_folder import DEFAULT_PARENT, REPORT, RunFolder, new_run_id
 
 if TYPE_CHECKING:
     from benchmarks.cases import Case
-
-
-_REPORT = "report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,16 +154,16 @@ def _write_page(folder: RunFolder, format: Format) -> None:
 
     In a process of its own: what draws and judges a page takes 150 MB, and this one is to stay small beside the workers.
     """
-    file = (folder.path / _REPORT).resolve()
+    file = (folder.path / REPORT).resolve()
     command = [sys.executable, "-m", "benchmarks", "report", str(file.parent), "--output", str(file)]
     done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        line = f"attnbench: no {_REPORT}: {lines[-1] if lines else f'status {done.returncode}'}"
+        line = f"attnbench: no {REPORT}: {lines[-1] if lines else f'status {done.returncode}'}"
         print(harmless(line), file=sys.stderr)
         return
     if format is Format.TABLE:
-        console().print(f"To look at: {harmless(str(folder.path / _REPORT))}", soft_wrap=True)
+        console().print(f"To look at: {harmless(str(folder.path / REPORT))}", soft_wrap=True)
 
 
 def _noise_floor(plan: Plan, folder: RunFolder) -> float | None:

@@ -92,8 +92,7 @@ def elsewhere(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         *_pythons(str(then.get("python", "")), str(now.get("python", ""))),
         *_cpus(then.get("cpus") or [], now.get("cpus") or []),
     ]
-    x, y = then.get("variables", {}), now.get("variables", {})
-    found += _variables(x, y)
+    found += _variables(then.get("variables", {}), now.get("variables", {}))
     return [str(difference) for forbids, difference in found if forbids]
 
 

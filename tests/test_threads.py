@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from backends import registry
 from benchmarks import suites
+from benchmarks.cli import ab_command, audit_command, check_command
+from benchmarks.cli.ab_command import SideRequest
+from benchmarks.conformance.check import Matrix
 from benchmarks.harness import threads
 from benchmarks.harness.schedule import Scheduler
 from benchmarks.harness.session import Greeting
 from benchmarks.harness.state import State
 from benchmarks.harness.steering import THREADS, steers
+from benchmarks.live import measure as live
+from benchmarks.live.state import LiveState
 from benchmarks.plan import Plan
 from benchmarks.records import Status
+from tests.live_plans import planned
 from tests.processes import ROOT, attnbench
 
 ONE_OF_EACH = ("numpy/naive", "tf_keras/attention", "jax/naive-jit", "torch/naive", "onnxruntime/naive")
@@ -127,7 +135,7 @@ def test_what_is_told_of_threads_and_cpus(machine, quota, asked, his, lines):
     """A quota that decides, and every number that is not fed, whoever asked for it."""
     machine(quota, **his)
     count, variables = threads.with_threads(asked, (), neutral=False, variables=())
-    assert threads.thread_notes(plan(threads=count, variables=variables)) == lines
+    assert threads.thread_notes(count, (), neutral=False, variables=variables) == lines
 
 
 @pytest.mark.parametrize(
@@ -146,6 +154,52 @@ def test_how_many_numpy_is_asked_to_use(machine, fields, his, asked):
     """By whichever variable it heeds first."""
     machine(None, **his)
     assert threads.asked_of("numpy", plan(**fields)) == asked
+
+
+def test_a_quota_decides_for_both_sides_of_ab_and_is_told_with_the_verdicts(machine):
+    """What one side brings itself is kept, and told of that side."""
+    machine(1.5)
+    sides = []
+    for name, his in (("A", []), ("B", ["OMP_NUM_THREADS=3"])):
+        request = SideRequest(implementation=None, python=None, revision=None, variables=his)
+        sides.append(ab_command._side(name, request, (), None, (), contextlib.ExitStack()))
+    a, b = sides
+    assert (a.threads, b.threads) == (1, 1)
+    assert dict(a.variables) == dict.fromkeys(THREADS, "1")
+    assert (a.label, b.label) == ("this checkout", "OMP_NUM_THREADS=3")
+    assert dict(b.variables)["OMP_NUM_THREADS"] == "3"
+    told = live.to_comparison(planned(1, a=a, b=b), LiveState(), {}).notes
+    quota = "quota: 1.5 CPUs of time, 4 may be run on: 1 thread each"
+    kept = "OMP_NUM_THREADS=3 is kept: 3 threads asked, 1.5 CPUs of time allowed by a quota; --threads 1 fits"
+    assert told == (f"A: {quota}", f"B: {quota}", f"B: {kept}")
+    assert live.to_comparison(planned(1, a=a, b=a), LiveState(), {}).notes == (quota,)
+    assert live.to_comparison(planned(1), LiveState(), {}).notes == ()
+
+
+def test_a_quota_decides_for_audit(machine):
+    """For the pairs that are measured in alternation, and for the runs that are stored."""
+    machine(1.5)
+    fields = {"cases": ["tiny-self"], "own_case": None, "suite": "smoke", "implementations": ["numpy/naive"]}
+    usual = {"frameworks": [], "cpus": None, "env": None, "threshold": "5%", "alpha": 0.01, "budget_s": 1.0}
+    request = SimpleNamespace(**fields, **usual, epochs=6, block_s=0.01, processes=2)
+    live_plan, stored_plan = audit_command._plans(request)
+    for asked in (live_plan.a, live_plan.b, stored_plan):
+        assert (asked.threads, dict(asked.variables)) == (1, dict.fromkeys(THREADS, "1"))
+
+
+def test_a_quota_decides_for_check_and_is_told(machine, monkeypatch, capsys):
+    """Above its summary."""
+    machine(2.0)
+    given = {}
+
+    def check(chosen, device, **fields):
+        given.update(fields)
+        return Matrix(tuple(chosen), (), {}, {})
+
+    monkeypatch.setattr(check_command, "check", check)
+    check_command.check_conformance(False, None, {}, None, ["numpy/naive"], [], "cpu", None, True, None)
+    assert dict(given["variables"]) == dict.fromkeys(THREADS, "2")
+    assert "note: quota: 2 CPUs of time, 4 may be run on: 2 threads each" in capsys.readouterr().out
 
 
 # --- what they and the kernel say ---

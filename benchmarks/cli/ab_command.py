@@ -19,6 +19,7 @@ from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
 from benchmarks.harness.cpus import resolve_cpus
 from benchmarks.harness.steering import worker_variables
+from benchmarks.harness.threads import with_threads
 from benchmarks.live.checkout import checkout, plugin_in, repository_of
 from benchmarks.live.measure import measure
 from benchmarks.live.plan import LivePlan, Pair, Side
@@ -143,8 +144,8 @@ def _plan(request: LiveRequest) -> Iterator[LivePlan]:
     thresholds = asked_thresholds(request.threshold, request.floor, request.overrides)
     cpus = resolve_cpus(request.cpus)
     with contextlib.ExitStack() as stack:
-        a = _side("A", request.a, request.plugins, plugins, stack)
-        b = _side("B", request.b, request.plugins, plugins, stack)
+        a = _side("A", request.a, cpus, request.plugins, plugins, stack)
+        b = _side("B", request.b, cpus, request.plugins, plugins, stack)
         if _conditions(a) == _conditions(b) and all(pair.a == pair.b for pair in pairs):
             raise UsageError(
                 "A and B are the same: give two implementations (--a-implementation, --b-implementation), interpreters "
@@ -201,6 +202,7 @@ def _pairs(
 def _side(
     name: str,
     side: SideRequest,
+    cpus: tuple[int, ...],
     files: list[Path] | None,
     plugins: tuple[tuple[str, str], ...],
     stack: contextlib.ExitStack,
@@ -223,11 +225,13 @@ def _side(
     neutral, variables = resolve_environment(side.variables, f"--{name.lower()}-env")
     words += ["neutral"] if neutral else []
     words += [f"{k}={v}" for k, v in variables]
+    threads, variables = with_threads(None, cpus, neutral=neutral, variables=variables)
     return Side(
         name=name,
         label=" ".join(words) or "this checkout",
         plugins=plugins,
         neutral=neutral,
         variables=variables,
+        threads=threads,
         **values,  # type: ignore[arg-type] # python and root, where they are not the usual ones
     )

@@ -20,6 +20,7 @@ from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
 from benchmarks.foreign import SMALL_BYTES, parse_json, read_text
 from benchmarks.harness.cpus import resolve_cpus
+from benchmarks.harness.threads import with_threads
 from benchmarks.live.plan import LivePlan, Pair, Side
 from benchmarks.plan import Plan, asked_frameworks, check_installed, select_cases, select_implementations
 from benchmarks.reports.audit_progress import AuditProgress
@@ -99,13 +100,14 @@ def _plans(request: AuditRequest) -> tuple[LivePlan, Plan]:
     ids = select_implementations(request.frameworks, request.implementations, "cpu", suite=request.suite)
     cpus = resolve_cpus(request.cpus)
     neutral, variables = resolve_environment(request.env)
+    threads, variables = with_threads(None, cpus, neutral=neutral, variables=variables)
     suite = request.suite if request.own_case is None else "shape"
     live_plan = LivePlan(
         suite=suite,
         cases=cases,
         pairs=tuple(Pair(case.name, id, id) for case in cases for id in ids),
-        a=Side(name="A", label="this checkout", neutral=neutral, variables=variables),
-        b=Side(name="B", label="this checkout", neutral=neutral, variables=variables),
+        a=Side(name="A", label="this checkout", neutral=neutral, variables=variables, threads=threads),
+        b=Side(name="B", label="this checkout", neutral=neutral, variables=variables, threads=threads),
         thresholds=Thresholds(Threshold(parse_percent(request.threshold))),
         alpha=request.alpha,
         budget_s=request.budget_s,
@@ -121,6 +123,7 @@ def _plans(request: AuditRequest) -> tuple[LivePlan, Plan]:
         cpus=cpus,
         neutral=neutral,
         variables=variables,
+        threads=threads,
         processes=request.processes,
         blocks=blocks,
         block_s=request.block_s,

@@ -15,6 +15,7 @@ from benchmarks.conformance.check import check
 from benchmarks.conformance.probes import PROBES
 from benchmarks.errors import INTERRUPTED, UsageError
 from benchmarks.files import write_atomically
+from benchmarks.harness.threads import thread_notes, with_threads
 from benchmarks.plan import asked_frameworks, check_device, check_installed, select_implementations
 from benchmarks.reports.conformance import changes_since, conformance_csv, conformance_page
 from benchmarks.reports.matrix import matrix_table, summary_lines
@@ -45,6 +46,7 @@ def check_conformance(
     """
     check_device(device)
     neutral, variables = resolve_environment(env)
+    threads, variables = with_threads(None, (), neutral=neutral, variables=variables)
     plugins, plugged = resolve_plugins(plugin_paths, frameworks, implementations)
     chosen = select_implementations(frameworks, implementations, device, plugged, suite=None)
     asked = asked_frameworks(frameworks, implementations)
@@ -57,6 +59,8 @@ def check_conformance(
             chosen, device, asked=asked, plugins=by_framework, show=show, neutral=neutral, variables=variables
         )
     out = console()
+    for note in thread_notes(threads, (), neutral=neutral, variables=variables):
+        out.print(Text(f"note: {harmless(note)}", style="dim"))
     if matrix and found.is_whole:
         out.print(matrix_table(found))
     for line in summary_lines(found):

@@ -81,24 +81,29 @@ def _count(value: str) -> int | None:
     return int(first) if first.isdecimal() and len(first) < 9 and int(first) else None
 
 
-def thread_notes(plan: Plan) -> list[str]:
-    """A line for a quota that decides, and one for each number of threads that the CPUs allowed do not feed."""
-    quota, cpus = cpu_quota(), len(plan.cpus) or cpus_allowed()
+def thread_notes(
+    threads: int | None, allowed_cpus: tuple[int, ...], *, neutral: bool, variables: Variables
+) -> list[str]:
+    """A line for a quota that decides, and one for each number of threads that the CPUs allowed do not feed.
+
+    `threads` and `variables`: as with_threads gave them.
+    """
+    quota, cpus = cpu_quota(), len(allowed_cpus) or cpus_allowed()
     limit = cpus if quota is None else min(quota, cpus)
     allowed = f"{_cpus(limit)} of time allowed by a quota" if limit < cpus else f"{_cpus(cpus)} may be run on"
     remedy = f"--threads {max(1, int(limit))} fits"
-    had = worker_variables(plan.neutral, plan.variables)
+    had = worker_variables(neutral, variables)
     asking: dict[int, list[str]] = {}
     for name in _ASKING:
         if (count := _count(had.get(name, ""))) is not None and count > limit:
             asking.setdefault(count, []).append(name)
     notes = []
-    if plan.threads is not None and plan.threads <= max(1.0, limit) and limit < cpus:
-        notes.append(f"quota: {_cpus(limit)} of time, {cpus} may be run on: {_threads(plan.threads)} each")
+    if threads is not None and threads <= max(1.0, limit) and limit < cpus:
+        notes.append(f"quota: {_cpus(limit)} of time, {cpus} may be run on: {_threads(threads)} each")
     for count, names in asking.items():
-        if count == plan.threads and count > max(1.0, limit):
+        if count == threads and count > max(1.0, limit):
             notes.append(f"{_threads(count)} asked, {allowed}; {remedy}")
-        elif count != plan.threads:
+        elif count != threads:
             words = " ".join(f"{name}={had[name]}" for name in names)
             notes.append(f"{words} is kept: {_threads(count)} asked, {allowed}; {remedy}")
     return notes

@@ -10,6 +10,7 @@ from benchmarks.comparison.gates import accuracy, memory
 from benchmarks.comparison.verdicts import CellComparison, Comparison, Complaint, Gate, Verdict
 from benchmarks.files import own_folder
 from benchmarks.harness.session import Session
+from benchmarks.harness.threads import thread_notes
 from benchmarks.journal import Journal
 from benchmarks.live.alternation import Alternation
 from benchmarks.live.plan import SIDES, LivePlan, Pair
@@ -87,7 +88,7 @@ def _look(
 
 def to_comparison(plan: LivePlan, state: LiveState, verdicts: dict[Pair, tuple[Change, Verdict]]) -> Comparison:
     """All cells of the plan, in its order, with what else got worse."""
-    notes = []
+    notes = _thread_notes(plan)
     used = max((len(known.turns) for known in state.pairs.values()), default=0)
     if 0 < used < FEWEST_EPOCHS:
         notes.append(f"{used} pairs of processes are too few for a verdict; --epochs {FEWEST_EPOCHS} or more")
@@ -100,6 +101,17 @@ def to_comparison(plan: LivePlan, state: LiveState, verdicts: dict[Pair, tuple[C
         cells=tuple(_cell(pair, passes[pair.case], state, verdicts) for pair in plan.pairs),
         notes=tuple(notes),
     )
+
+
+def _thread_notes(plan: LivePlan) -> list[str]:
+    """What is known of the threads of both sides; of which side, where they differ."""
+    told = {
+        side.name: thread_notes(side.threads, plan.cpus, neutral=side.neutral, variables=side.variables)
+        for side in (plan.a, plan.b)
+    }
+    if told["A"] == told["B"]:
+        return told["A"]
+    return [f"{name}: {line}" for name, lines in told.items() for line in lines]
 
 
 def _cell(pair: Pair, pass_: str, state: LiveState, verdicts: dict[Pair, tuple[Change, Verdict]]) -> CellComparison:

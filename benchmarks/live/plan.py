@@ -34,6 +34,8 @@ class Side:
     neutral: bool = False
     """Whether its environment is cleared of the variables that steer; see benchmarks.harness.steering."""
     variables: tuple[tuple[str, str], ...] = ()
+    threads: int | None = None
+    """Of each framework, where a quota of CPU time decides; None: as many as it chooses."""
     slowdown: float = 0.0
     """Share of a call's time that is added, by `audit`."""
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backends import backward, execution, registry
-from backends.interface import Framework, Implementation, Unsupported
+from backends.framework import Framework
+from backends.interface import Implementation, Unsupported
 from backends.problem import Inputs, Semantics, Window
 from backends.validation import validate
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from backends.backward import wanted
-from backends.interface import Framework, Implementation, Prepared, Unsupported
+from backends.framework import Framework
+from backends.interface import Implementation, Prepared, Unsupported
 from backends.layout import bias_from_layout, from_layout, to_layout
 from backends.lowering import lower
 from backends.problem import Inputs, Semantics

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from backends.interface import Framework, Implementation, registered
+from backends.framework import Framework
+from backends.interface import Implementation, registered
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from benchmarks.records import Status, describe
 
 if TYPE_CHECKING:
     from backends.accuracy import Expected
-    from backends.interface import Framework
+    from backends.framework import Framework
     from backends.problem import Inputs
     from benchmarks.cases import Case
 

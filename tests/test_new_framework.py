@@ -89,8 +89,8 @@ def test_without_its_barrier_the_clock_would_lie(checkout):
 
 
 def test_the_page_names_every_function_that_a_framework_needs():
-    """Each hook of interface.Framework stands in the page's table, and no other."""
-    from backends.interface import Framework
+    """Each hook of framework.Framework stands in the page's table, and no other."""
+    from backends.framework import Framework
 
     hooks = {name for name in vars(Framework) if not name.startswith("_")}
     table = set(re.findall(r"^\| `(\w+)`", documents.FENCE.sub("", PAGE), re.MULTILINE))

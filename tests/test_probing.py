@@ -12,7 +12,8 @@ import pytest
 
 from backends import reference
 from backends.accuracy import Roundoffs, judge
-from backends.interface import Framework, Unsupported
+from backends.framework import Framework
+from backends.interface import Unsupported
 from backends.problem import DTYPES
 from backends.visibility import any_row_is_blind
 from benchmarks import inputs as seeded

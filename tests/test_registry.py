@@ -9,7 +9,7 @@ import pytest
 
 import backends
 from backends import registry
-from backends.interface import Framework
+from backends.framework import Framework
 from tests.helpers import fresh
 
 HEAVY = {"tensorflow", "keras", "jax", "jaxlib", "torch", "onnx", "onnxruntime"}

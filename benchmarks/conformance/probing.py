@@ -13,7 +13,8 @@ import numpy as np
 
 from backends import execution
 from backends.accuracy import ILL_CONDITIONED, Expected, Judgement, Roundoffs, judge, judge_all
-from backends.interface import Framework, Implementation, Prepared, Unsupported
+from backends.framework import Framework
+from backends.interface import Implementation, Prepared, Unsupported
 from backends.problem import Inputs
 from benchmarks.cases import VALUES, Case
 from benchmarks.conformance.probes import BY_NAME, Probe

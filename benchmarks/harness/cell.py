@@ -11,7 +11,8 @@ from typing import Any
 
 from backends import execution
 from backends.accuracy import Expected, Judgement, judge_all
-from backends.interface import Framework, Implementation, Prepared, Unsupported
+from backends.framework import Framework
+from backends.interface import Implementation, Prepared, Unsupported
 from backends.problem import Inputs
 from benchmarks.cases import Case
 from benchmarks.harness import memory

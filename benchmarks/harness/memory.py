@@ -2,7 +2,7 @@
 
 The mark shows how far resident memory rises during a call. It misses what an allocator has kept: glibc's is told to give
 that back first, but the top of a thread's arena (XLA's temporaries, up to 32 MiB each) and the arenas of TensorFlow and ONNX
-Runtime stay. TensorFlow's tells its own peak (`watch`, see backends.interface.Watching): the greater counts. Where no
+Runtime stay. TensorFlow's tells its own peak (`watch`, see backends.framework.Watching): the greater counts. Where no
 allocator tells, the kernel is asked, too, which anonymous pages the call has touched and left resident; less inputs and
 outputs, that counts where it is more. The first call of a cell would tell less: it compiles, starts threads and loads
 libraries, 40 to 140 MiB that no later call needs.
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backends.interface import Framework
+from backends.framework import Framework
 
 PROC = Path("/proc/self")
 _FORGET_TOUCHED, _RESET_PEAK = "1", "5"

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from backends.interface import Framework, Implementation
+    from backends.framework import Framework
+    from backends.interface import Implementation
     from benchmarks.cases import Case
 
 _SPARE = 0.1

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import backends
 from backends import registry
-from backends.interface import Framework, Implementation, Unsupported
+from backends.framework import Framework
+from backends.interface import Implementation, Unsupported
 from benchmarks.cases import Case
 from benchmarks.harness import oracle, protocol
 from benchmarks.harness.busy_threads import threads_busy

@@ -26,7 +26,7 @@ def of_name(array: Array, dtype: str) -> Array:
 
 
 class Frame:
-    """What backends.interface.Framework asks for."""
+    """What backends.framework.Framework asks for."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(numpy_backend, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from backends.interface import Framework
+from backends.framework import Framework
 from benchmarks.conformance.probes import PROBES, Probe
 from benchmarks.conformance.probing import Verdict, ask
 from tests.mutants import backward, memory, scores, seen, softmax, tiles

@@ -99,7 +99,9 @@ def run(
     blocks: Annotated[
         int, typer.Option(min=1, help="Timed blocks of each cell in each process; long calls get fewer.")
     ] = 12,
-    block_ms: Annotated[float, typer.Option(min=0.1, help="Length of a timed block, milliseconds.")] = 28.0,
+    block_ms: Annotated[
+        float | None, typer.Option(min=0.1, help="Length of a timed block, milliseconds; default 100, in smoke 28.")
+    ] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for each step of a cell.")] = 180.0,
     memory_limit: o.MemoryLimit = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the inputs and of the order of turns.")] = 0,
@@ -115,9 +117,9 @@ def run(
     request = RunRequest(
         suite=suite, cases=case or [], own_case=own, dtype=dtype, pass_=pass_, implementations=implementation or [],
         frameworks=framework or [], device=device, plugins=plugin, out=out, resume=resume, format=format, quiet=quiet,
-        cpus=cpus, threads=threads, env=env, processes=processes, blocks=blocks, block_s=block_ms / 1000,
-        time_limit_s=time_limit, memory_limit=memory_limit, seed=seed, shard=shard, cluster=cluster, parquet=parquet,
-        given=o.given(context),
+        cpus=cpus, threads=threads, env=env, processes=processes, blocks=blocks,
+        block_s=None if block_ms is None else block_ms / 1000, time_limit_s=time_limit, memory_limit=memory_limit,
+        seed=seed, shard=shard, cluster=cluster, parquet=parquet, given=o.given(context),
     )  # fmt: skip
     raise typer.Exit(run_suite(request))
 

@@ -65,7 +65,7 @@ class RunRequest:
     env: list[str] | None
     processes: int | None
     blocks: int
-    block_s: float
+    block_s: float | None
     time_limit_s: float
     memory_limit: str | None
     seed: int
@@ -213,7 +213,7 @@ def _plan(request: RunRequest) -> Plan:
         threads=threads,
         processes=request.processes or suites.PROCESSES.get(request.suite, suites.USUAL_PROCESSES),
         blocks=request.blocks,
-        block_s=request.block_s,
+        block_s=request.block_s or suites.BLOCK_S.get(request.suite, suites.USUAL_BLOCK_S),
         seed=request.seed,
         shard=request.shard or "",
         time_limit_s=request.time_limit_s,

@@ -50,12 +50,14 @@ class Seen:
     """Anonymous memory that was touched and is still resident, inputs and outputs among it."""
 
 
-def watch_process(proc: Path = PROC) -> Callable[[], Seen] | None:
-    """Give freed memory back and begin to watch. None where the kernel keeps no such marks (no Linux)."""
+def watch_process(proc: Path = PROC, *, touched: bool = True) -> Callable[[], Seen] | None:
+    """Give freed memory back and begin to watch. None where the kernel keeps no such marks (no Linux). `touched`: whether pages
+    that a call touches are looked for, too, which takes the kernel as long as many a call; else they are 0.
+    """
     gc.collect()
     _trim()
     try:
-        for what in (_FORGET_TOUCHED, _RESET_PEAK):
+        for what in (_FORGET_TOUCHED, _RESET_PEAK) if touched else (_RESET_PEAK,):
             (proc / "clear_refs").write_text(what)
         before = _bytes(proc, "VmRSS")
         if _bytes(proc, "VmHWM") > before + _STALE_BYTES:
@@ -64,7 +66,7 @@ def watch_process(proc: Path = PROC) -> Callable[[], Seen] | None:
         return None
 
     # The mark first: reading the other takes memory itself.
-    return lambda: Seen(_bytes(proc, "VmHWM") - before, _touched(proc))
+    return lambda: Seen(_bytes(proc, "VmHWM") - before, _touched(proc) if touched else 0)
 
 
 def _bytes(proc: Path, name: str) -> int:
@@ -129,7 +131,7 @@ def _one(
 ) -> int | None:
     begin: Callable[[str], Rise | None] | None = getattr(framework, "watch", None)
     allocator = None if begin is None else begin(device)
-    process = watch_process(proc) if device == "cpu" else None
+    process = watch_process(proc, touched=allocator is None) if device == "cpu" else None
     returned = call()
     rise = None if allocator is None else allocator()
     output_bytes, resident = _bytes_of(returned, earlier, itemsize)

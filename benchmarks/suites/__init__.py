@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 PROCESSES = {"smoke": 1}
 """Fresh processes of each framework, where it is not the usual number."""
 USUAL_PROCESSES = 2
+BLOCK_S = {"smoke": 0.028}
+"""Seconds of a timed block, where it is not the usual length."""
+USUAL_BLOCK_S = 0.1
+"""Long enough that a run of `default` is in timed blocks for seven tenths of its time: starting, first calls and checking take
+what they take. With blocks of 28 ms it took half as long and timed a third as much.
+"""
 LEFT_TO_ASK = ("keras_jax", "keras_torch")
 """Frameworks that a suite takes only where they are asked for, and `full` always. What Keras calls there is timed as jax's
 and torch's own already; the two would make smoke half as long again, and add four minutes to default on one core.

@@ -19,12 +19,12 @@ what they take. With blocks of 28 ms it took half as long and timed a third as m
 """
 LEFT_TO_ASK = ("keras_jax", "keras_torch")
 """Frameworks that a suite takes only where they are asked for, and `full` always. What Keras calls there is timed as jax's
-and torch's own already; the two would make smoke half as long again, and add four minutes to default on one core.
+and torch's own already; the two would make smoke half as long again, and add several minutes to default.
 """
 
 SUITES = {
     "smoke": "every framework that need not be asked for, in less than a minute",
-    "default": "the main job: the shapes that models use, a few minutes on two cores",
+    "default": "the main job: the shapes that models use, ten to twenty minutes on two cores",
     "decode": "one new token over a growing cache",
     "masks": "what masks, biases, windows and lengths cost",
     "scaling": "self-attention from 128 keys upwards, doubling",

@@ -15,7 +15,7 @@ from benchmarks.foreign import read_bytes
 from benchmarks.harness.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from benchmarks.records import Record
@@ -51,41 +51,70 @@ def read_stored(path: Path) -> StoredRun:
     environments = {} if alone else read_environments(beside)
     if len(environments) == 1:
         environment = next(iter(environments.values()))
-        return StoredRun(path, records, environment, _state(environment, beside))
-    state = State(machines={machine: _state(known, beside) for machine, known in environments.items()})
+        return StoredRun(path, records, environment, state_of(environment, _refusing(beside)))
+    refusing = _refusing(beside)
+    state = State(machines={machine: state_of(known, refusing) for machine, known in environments.items()})
     return StoredRun(path, records, {}, state)
 
 
-def _state(environment: Mapping[str, Any], file: Path) -> State:
-    state = State()
-    for dtype, rates in environment.get("matmul_gflops", {}).items():
-        state.matmul_gflops[dtype] = _rates(rates, f"{file}: matmul_gflops of {dtype}")
-    state.gb_per_s = _rates(environment.get("stream_gb_per_s", {}), f"{file}: stream_gb_per_s")
-    state.call_overhead_s = _rates(environment.get("call_overhead_s", {}), f"{file}: call_overhead_s")
-    handicaps = environment.get("handicaps", [])
-    if not isinstance(handicaps, list):
-        raise UnreadableResults(f"{file}: handicaps is {type(handicaps).__name__}, expected a list")
-    for handicap in handicaps:
-        known = isinstance(handicap, dict) and isinstance(handicap.get("variable"), str)
-        rates = [finite(handicap.get(name)) for name in ("gflops", "gflops_without")] if known else []
-        if not rates or any(rate is None or rate <= 0 for rate in rates):
-            raise UnreadableResults(f"{file}: a handicap without variable, gflops and gflops_without")
-        state.handicaps.append(handicap)
-    notes = environment.get("notes", [])
-    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
-        raise UnreadableResults(f"{file}: notes are {str(notes)[:40]}, expected a list of texts")
-    state.notes += notes
-    state.wall_s, state.timed_s = (finite(environment.get(name)) or 0.0 for name in ("wall_s", "timed_s"))
-    return state
+def state_of(environment: Mapping[str, Any], complain: Callable[[str], None] = lambda what: None) -> State:
+    """What environment.json tells of the machine's limits, of handicaps and of the run.
+
+    What is not as it should be is passed over, and `complain` is told.
+    """
+    matmul = _table(environment.get("matmul_gflops", {}), "matmul_gflops", complain)
+    by_dtype = {str(dtype): _rates(told, f"matmul_gflops of {dtype}", complain) for dtype, told in matmul.items()}
+    handicaps = _list(environment.get("handicaps", []), "handicaps", complain)
+    notes = _list(environment.get("notes", []), "notes", complain)
+    if not all(map(_is_handicap, handicaps)):
+        complain("a handicap without variable, gflops and gflops_without")
+    if not all(isinstance(note, str) for note in notes):
+        complain(f"notes are {str(notes)[:40]}, expected a list of texts")
+    return State(
+        matmul_gflops={dtype: rates for dtype, rates in by_dtype.items() if rates},
+        gb_per_s=_rates(environment.get("stream_gb_per_s", {}), "stream_gb_per_s", complain),
+        call_overhead_s=_rates(environment.get("call_overhead_s", {}), "call_overhead_s", complain),
+        handicaps=list(filter(_is_handicap, handicaps)),
+        notes=[note for note in notes if isinstance(note, str)],
+        wall_s=finite(environment.get("wall_s")) or 0.0,
+        timed_s=finite(environment.get("timed_s")) or 0.0,
+    )
 
 
-def _rates(table: object, where: str) -> dict[str, float]:
-    if not isinstance(table, dict):
-        raise UnreadableResults(f"{where} is {type(table).__name__}, expected an object")
-    found = {str(name): finite(rate) for name, rate in table.items()}
-    if any(rate is None or rate <= 0 for rate in found.values()):
-        raise UnreadableResults(f"{where} holds what is no number above 0")
-    return {name: rate for name, rate in found.items() if rate is not None}
+def _refusing(file: Path) -> Callable[[str], None]:
+    def complain(what: str) -> None:
+        raise UnreadableResults(f"{file}: {what}")
+
+    return complain
+
+
+def _table(told: object, where: str, complain: Callable[[str], None]) -> dict[Any, Any]:
+    if isinstance(told, dict):
+        return told
+    complain(f"{where} is {type(told).__name__}, expected an object")
+    return {}
+
+
+def _list(told: object, where: str, complain: Callable[[str], None]) -> list[Any]:
+    if isinstance(told, list):
+        return told
+    complain(f"{where} is {type(told).__name__}, expected a list")
+    return []
+
+
+def _rates(told: object, where: str, complain: Callable[[str], None]) -> dict[str, float]:
+    found = {str(name): finite(rate) for name, rate in _table(told, where, complain).items()}
+    good = {name: rate for name, rate in found.items() if rate is not None and rate > 0}
+    if len(good) < len(found):
+        complain(f"{where} holds what is no number above 0")
+    return good
+
+
+def _is_handicap(told: object) -> bool:
+    if not isinstance(told, dict) or not isinstance(told.get("variable"), str):
+        return False
+    numbers = (finite(told.get(name)) for name in ("gflops", "gflops_without"))
+    return all(number is not None and number > 0 for number in numbers)
 
 
 def case_of(record: Record) -> Case:

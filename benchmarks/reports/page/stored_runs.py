@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.comparison.plain_json import finite
 from benchmarks.comparison.readers import read_side
 from benchmarks.errors import UsageError
-from benchmarks.harness.state import State
 from benchmarks.reports.text import three_digits
+from benchmarks.stored_run import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.comparison.side import Side
+    from benchmarks.harness.state import State
     from benchmarks.records import Record
 
 
@@ -84,36 +85,8 @@ def _end(own: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> str:
     return "/".join(own[-count:])
 
 
-def state_of(environment: Mapping[str, Any]) -> State:
-    """What environment.json tells of the machine's limits and of handicaps; what is no number above 0 is passed over."""
-    return State(
-        matmul_gflops={
-            str(dtype): rates for dtype, told in environment.get("matmul_gflops", {}).items() if (rates := _rates(told))
-        },
-        gb_per_s=_rates(environment.get("stream_gb_per_s")),
-        call_overhead_s=_rates(environment.get("call_overhead_s")),
-        handicaps=[h for h in _list(environment.get("handicaps")) if _is_handicap(h)],
-        notes=[note for note in _list(environment.get("notes")) if isinstance(note, str)],
-        wall_s=finite(environment.get("wall_s")) or 0.0,
-        timed_s=finite(environment.get("timed_s")) or 0.0,
-    )
-
-
-def _rates(told: object) -> dict[str, float]:
-    if not isinstance(told, dict):
-        return {}
-    return {str(name): rate for name, value in told.items() if (rate := finite(value)) is not None and rate > 0}
-
-
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _is_handicap(told: object) -> bool:
-    if not isinstance(told, dict) or not isinstance(told.get("variable"), str):
-        return False
-    numbers = (finite(told.get(name)) for name in ("gflops", "gflops_without"))
-    return all(number is not None and number > 0 for number in numbers)
 
 
 def machine_words(environment: Mapping[str, Any], devices: Collection[str] = ()) -> str:

@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "python": "3.11.7",
     "machine": {
         "cpu": "AMD EPYC",
+        "cpu_kind": "family 25 model 1 avx2",
         "architecture": "x86_64",
         "cores_physical": 2,
         "cores_logical": 2,

@@ -124,3 +124,29 @@ def test_a_machines_name_can_name_a_folder(monkeypatch, cpu, cores, slug):
     """Lower case, digits and dashes, whatever the kernel calls the processor."""
     monkeypatch.setattr(environment, "machine", lambda: {"cpu": cpu, "cores_allowed": cores})
     assert environment.machine_slug() == slug
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "slug"),
+    [
+        (
+            "processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx avx2 avx512f\n",
+            "family 26 model 2 avx512f",
+            "amd-epyc-26-2-avx512f-2-cores",
+        ),
+        (
+            "cpu family\t: 6\nmodel\t\t: 85\nmodel name\t: Intel(R) Xeon(R) Gold 6130 CPU\nflags\t\t: fpu avx\n",
+            "family 6 model 85 avx",
+            "intel-xeon-gold-6130-2-cores",
+        ),
+        ("model name\t: AMD EPYC\n\ncpu family\t: 26\nmodel\t: 2\n", "", "amd-epyc-2-cores"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart(monkeypatch, tmp_path, told, kind, slug):
+    """A hypervisor calls a Zen 3 and a Zen 5 "AMD EPYC"; a model that stands in the name needs no more words."""
+    file = tmp_path / "cpuinfo"
+    file.write_text(told)
+    monkeypatch.setattr(environment, "Path", lambda path: file)
+    assert environment.cpu_kind() == kind
+    found = {"cpu": environment.cpu_model(), "cores_allowed": 2, **({"cpu_kind": kind} if kind else {})}
+    assert environment.machine_slug(found) == slug

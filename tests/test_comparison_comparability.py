@@ -30,6 +30,7 @@ def test_alike():
     ("change", "field"),
     [
         ({"machine__cpu": "Intel Xeon"}, "machine.cpu"),
+        ({"machine__cpu_kind": "family 26 model 2 avx512f"}, "machine.cpu_kind"),
         ({"machine__architecture": "arm64"}, "machine.architecture"),
         ({"machine__cores_allowed": 1}, "machine.cores_allowed"),
         ({"machine__cores_physical": 64}, "machine.cores_physical"),

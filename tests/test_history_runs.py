@@ -100,7 +100,7 @@ def test_machines_and_settings_are_never_mixed(tmp_path):
     assert sorted(len(track.runs) for track in found) == [1, 1, 1, 1, 5]
     (most,) = (track for track in found if len(track.runs) == 5)
     assert [sum(point.record is not None for point in s.points) for s in most.series] == [3, 1, 1]
-    assert {track.machine for track in found} == {"amd-epyc-2-cores", "other-9-2-cores"}
+    assert {track.machine for track in found} == {"amd-epyc-25-1-avx2-2-cores", "other-9-2-cores"}
     notes = " ".join(words.notes(made(tmp_path)))
     assert "4 settings, which are not mixed" in notes
     assert "OMP_NUM_THREADS" in notes
@@ -114,8 +114,8 @@ def test_two_machines_each_have_their_change(tmp_path):
     found = made(tmp_path)
     assert len(found.tracks) == 2
     (finding,) = found.findings
-    assert finding.track.machine == "amd-epyc-2-cores"
-    assert "on amd-epyc-2-cores, x1.4" in words.headline(found)[0]
+    assert finding.track.machine == "amd-epyc-25-1-avx2-2-cores"
+    assert "on amd-epyc-25-1-avx2-2-cores, x1.4" in words.headline(found)[0]
 
 
 def test_gaps_keep_their_status(tmp_path):
@@ -196,7 +196,10 @@ def test_runs_that_say_nothing_of_themselves(tmp_path):
     assert [run.commit for run in found.runs] == ["", ""]
     assert found.runs[0].measured.isoformat() == "2026-11-23T16:56:16+00:00"
     assert found.runs[1].measured is None
-    assert {track.machine for track in tracks(found.runs)} == {"unknown machine", "amd-epyc-2-cores"}
+    assert {track.machine for track in tracks(found.runs)} == {
+        "unknown machine",
+        "amd-epyc-25-1-avx2-2-cores",
+    }
 
 
 def git(folder, *words):

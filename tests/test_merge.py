@@ -294,10 +294,11 @@ def test_a_machine_keeps_its_name():
         assert machine_id({**known, **same}) == HERE
     others = [
         {"cpu": "X"},
+        {"cpu_kind": "family 26 model 2 avx512f"},
         {"cores_allowed": 1},
         {"cpu_quota": 1.5},
         {"memory_bytes": 2**37},
         {"accelerators": ["H100"]},
     ]
-    assert len({HERE, *(machine_id({**known, **other}) for other in others)}) == 6
+    assert len({HERE, *(machine_id({**known, **other}) for other in others)}) == 7
     assert machine_id({"cpu": ["odd"], "memory_bytes": "much", "cores_allowed": None}).startswith("odd-unknown-cores-")

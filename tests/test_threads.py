@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -172,7 +173,7 @@ def test_a_quota_decides_for_both_sides_of_ab_and_is_told_with_the_verdicts(mach
     quota = "quota: 1.5 CPUs of time, 4 may be run on: 1 thread each"
     kept = "OMP_NUM_THREADS=3 is kept: 3 threads asked, 1.5 CPUs of time allowed by a quota; --threads 1 fits"
     assert told == (f"A: {quota}", f"B: {quota}", f"B: {kept}")
-    assert live.to_comparison(planned(1, a=a, b=a), LiveState(), {}).notes == (quota,)
+    assert live.to_comparison(planned(1, a=a, b=dataclasses.replace(a, name="B")), LiveState(), {}).notes == (quota,)
     assert live.to_comparison(planned(1), LiveState(), {}).notes == ()
 
 

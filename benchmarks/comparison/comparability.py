@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison.side import Key, Side
 
-MACHINE = ("cpu", "architecture", "cores_physical", "cores_logical", "cores_allowed", "cpu_quota", "system")
-"""Fields of environment.json's machine that have to be equal."""
+MACHINE = ("cpu", "cpu_kind", "architecture", "cores_physical", "cores_logical", "cores_allowed", "cpu_quota", "system")
+"""Fields of environment.json's machine that have to be equal, where both runs know them."""
 MEMORY_TOLERANCE = 0.02
 """The kernel keeps a little more or less for itself after every update."""
 _TOLD_SETTINGS = frozenset({"compilation_cache"})

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from benchmarks.harness.session import Greeting
 
+_VECTORS = ("avx512f", "avx2", "avx", "sse4_2")
+"""Flags of vector instructions, the widest first."""
 _IDENTITY = ("cpu", "architecture", "cores_physical", "cores_logical", "cores_allowed", "cpu_quota", "system")
 
 
@@ -31,6 +33,7 @@ def machine() -> dict[str, Any]:
     """The hardware and the limits that this process runs under."""
     return {
         "cpu": cpu_model(),
+        **({"cpu_kind": kind} if (kind := cpu_kind()) else {}),
         "architecture": platform.machine(),
         "cores_physical": psutil.cpu_count(logical=False),
         "cores_logical": psutil.cpu_count(),
@@ -46,11 +49,14 @@ def machine() -> dict[str, Any]:
 def machine_slug(found: Mapping[str, Any] | None = None) -> str:
     """A machine in a word that can name a folder: its processor, and the cores that it may use; its accelerator first.
 
-    `found`: as environment.json has it; default this machine.
+    Where a hypervisor hides which model the processor is ("AMD EPYC"), its kind stands beside. `found`: as environment.json
+    has it; default this machine.
     """
     found = machine() if found is None else found
     words = re.sub(r"\(\w+\)|\bCPU\b", " ", str(found.get("cpu", "")))  # (R), (TM)
-    processor = _word(words) or "unknown"
+    is_nameless = not any(letter.isdigit() for letter in words)
+    kind = re.sub(r"\b(family|model) ", "", str(found.get("cpu_kind", ""))) if is_nameless else ""
+    processor = _word(f"{words} {kind}") or "unknown"
     cores = re.sub(r"[^0-9]", "", str(found.get("cores_allowed", ""))[:9]) or "unknown"
     devices = found.get("accelerators")
     first = _word(str(devices[0])) if isinstance(devices, list) and devices else ""
@@ -71,6 +77,7 @@ def machine_id(found: Mapping[str, Any] | None = None) -> str:
     memory = known.get("memory_bytes")
     size = round(4 * math.log2(memory)) if isinstance(memory, int) and memory > 0 else None
     told = [*(known.get(name) for name in _IDENTITY), size, known.get("accelerators")]
+    told += [known["cpu_kind"]] if "cpu_kind" in known else []  # runs from before it was recorded keep their names
     digits = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:6]
     return f"{machine_slug(known)}-{digits}"
 
@@ -97,13 +104,30 @@ def memory_bytes() -> int | None:
 
 def cpu_model() -> str:
     """The processor's name as the kernel gives it."""
+    return _first_cpu().get("model name") or platform.processor() or "unknown"
+
+
+def cpu_kind() -> str:
+    """Which processor it is where its name does not say so: as in "family 25 model 1 avx2"; empty where nobody tells.
+
+    "AMD EPYC" is what a virtual machine is told of processors of which one takes half as long as the other.
+    """
+    told = _first_cpu()
+    if not {"cpu family", "model"} <= told.keys():
+        return ""
+    flags = told.get("flags", "").split()
+    vectors = next((flag for flag in _VECTORS if flag in flags), "")
+    return f"family {told['cpu family']} model {told['model']} {vectors}".rstrip()
+
+
+def _first_cpu() -> dict[str, str]:
+    """What the kernel says of the first processor; nothing where it says nothing."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
     except OSError:
-        pass
-    return platform.processor() or "unknown"
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def revision() -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 STEERING = (
     "ATEN_", "BLIS_", "CUDA_", "CUBLAS_", "CUBLASLT_", "CUDNN_", "GLIBC_TUNABLES", "GOMP_", "GOTO_", "JAX_", "KERAS_", "KMP_",
     "MKL_", "NPROC", "NPY_", "NUMBA_", "NVIDIA_", "OMP_", "ONEDNN_", "DNNL_", "OPENBLAS_", "ORT_", "PJRT_", "PYTORCH_", "TBB_",
-    "TF_", "TORCH", "TRITON_", "VECLIB_", "XLA_", "MALLOC_", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONMALLOC",
+    "TF_", "THP_", "TORCH", "TRITON_", "VECLIB_", "XLA_", "MALLOC_", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONMALLOC",
 )  # fmt: skip
 """Prefixes of the variables that steer speed or numerics. Recorded, and part of what makes two runs comparable."""
 

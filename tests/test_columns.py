@@ -48,7 +48,7 @@ def test_names_grow_where_there_is_room_and_are_cut_where_there_is_none():
 @pytest.mark.parametrize("width", [100, 80, 60, 40])
 def test_a_stored_run_fits(width):
     """Every line of the baseline's table is within the terminal, ids are whole down to 60, all cases have the same columns."""
-    run = read_stored(ROOT / "results" / "baselines" / "amd-epyc-2-cores" / "default")
+    run = read_stored(ROOT / "results" / "baselines" / "amd-epyc-25-1-avx2-2-cores" / "default")
     lines = lines_of(run_table(run.records, run.state), width)
     assert max(map(len, lines)) <= width
     heads = {line for line in lines if "implementation" in line and "median" in line}

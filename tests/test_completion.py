@@ -6,7 +6,7 @@ import pytest
 
 from tests.processes import ROOT, attnbench, python
 
-BASELINE = "results/baselines/amd-epyc-2-cores/default"
+BASELINE = "results/baselines/amd-epyc-25-1-avx2-2-cores/default"
 
 
 def offered(line):

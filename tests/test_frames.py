@@ -15,7 +15,7 @@ from benchmarks.records import COLUMNS, Status
 from tests.processes import ROOT, attnbench
 from tests.test_records import record
 
-BASELINES = ROOT / "results" / "baselines" / "amd-epyc-2-cores"
+BASELINES = ROOT / "results" / "baselines" / "amd-epyc-25-1-avx2-2-cores"
 README = (ROOT / "results" / "README.md").read_text("utf-8")
 
 

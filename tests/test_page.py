@@ -24,7 +24,7 @@ from benchmarks.reports.page.verdict_page import verdict_page
 from tests import pages
 from tests.processes import ROOT, TINY, attnbench
 
-BASELINE = ROOT / "results" / "baselines" / "amd-epyc-2-cores" / "default"
+BASELINE = ROOT / "results" / "baselines" / "amd-epyc-25-1-avx2-2-cores" / "default"
 
 
 class _Elements(HTMLParser):
@@ -111,7 +111,7 @@ def test_default_page_has_every_section(default_page, section):
 def test_first_sentences_say_what_was_measured(default_page):
     """How many implementations, cases and cells, and what is fastest, stand before everything else."""
     start = default_page[: default_page.index("<nav")]
-    for words in ("19 implementations", "10 cases", "183 of 190 cells timed", "Fastest overall: ", "AMD EPYC, 2 cores"):
+    for words in ("19 implementations", "10 cases", "182 of 190 cells timed", "Fastest overall: ", "AMD EPYC, 2 cores"):
         assert words in start
 
 

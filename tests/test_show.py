@@ -18,7 +18,7 @@ from benchmarks.suites import load
 from tests.processes import ROOT, attnbench
 from tests.test_records import record
 
-BASELINE = ROOT / "results" / "baselines" / "amd-epyc-2-cores" / "smoke"
+BASELINE = ROOT / "results" / "baselines" / "amd-epyc-25-1-avx2-2-cores" / "smoke"
 
 
 def cell(case_, implementation, median_s=None, **rest):

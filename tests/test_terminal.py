@@ -18,7 +18,7 @@ from backends import registry
 from benchmarks import suites
 from tests.processes import ROOT
 
-BASELINE = "results/baselines/amd-epyc-2-cores/smoke"
+BASELINE = "results/baselines/amd-epyc-25-1-avx2-2-cores/smoke"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOURED = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|4[0-7]|9[0-7]|10[0-7]|38;[0-9;]+|48;[0-9;]+)m")
 COMMANDS = {

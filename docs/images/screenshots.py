@@ -14,7 +14,7 @@ from benchmarks.cli.report_command import page_of
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-RUN = ROOT / "results" / "baselines" / "amd-epyc-2-cores" / "default"
+RUN = ROOT / "results" / "baselines" / "amd-epyc-25-1-avx2-2-cores" / "default"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--force-device-scale-factor=1"]
 PATIENCE_MS = 120_000
 

@@ -33,8 +33,8 @@ class Shot:
 
 
 SHOTS = (
-    Shot("report-heatmap", height=1060),
-    Shot("report-dark", theme="dark", height=1060),
+    Shot("report-heatmap", width=1240, height=1060),
+    Shot("report-dark", theme="dark", width=1240, height=1060),
     Shot("report-narrow", width=390, height=1250),
     Shot("report-limit", "lengths"),
     Shot("report-conformance", "conformance"),

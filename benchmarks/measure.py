@@ -105,7 +105,9 @@ def measure(
 
 def _note(plan: Plan, state: State, emit: Callable[[Event], None]) -> None:
     """What is known of the threads before anything is started; a run that goes on has it already."""
-    for line in thread_notes(plan.threads, plan.cpus, neutral=plan.neutral, variables=plan.variables):
+    for line in thread_notes(
+        plan.threads, plan.cpus, neutral=plan.neutral, variables=plan.variables, option="--threads"
+    ):
         if line not in state.notes:
             emit({"event": "note", "text": line})
 

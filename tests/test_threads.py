@@ -136,7 +136,7 @@ def test_what_is_told_of_threads_and_cpus(machine, quota, asked, his, lines):
     """A quota that decides, and every number that is not fed, whoever asked for it."""
     machine(quota, **his)
     count, variables = threads.with_threads(asked, (), neutral=False, variables=())
-    assert threads.thread_notes(count, (), neutral=False, variables=variables) == lines
+    assert threads.thread_notes(count, (), neutral=False, variables=variables, option="--threads") == lines
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_quota_decides_for_both_sides_of_ab_and_is_told_with_the_verdicts(mach
     assert dict(b.variables)["OMP_NUM_THREADS"] == "3"
     told = live.to_comparison(planned(1, a=a, b=b), LiveState(), {}).notes
     quota = "quota: 1.5 CPUs of time, 4 may be run on: 1 thread each"
-    kept = "OMP_NUM_THREADS=3 is kept: 3 threads asked, 1.5 CPUs of time allowed by a quota; --threads 1 fits"
+    kept = "OMP_NUM_THREADS=3 is kept: 3 threads asked, 1.5 CPUs of time allowed by a quota; 1 fits"
     assert told == (f"A: {quota}", f"B: {quota}", f"B: {kept}")
     assert live.to_comparison(planned(1, a=a, b=dataclasses.replace(a, name="B")), LiveState(), {}).notes == (quota,)
     assert live.to_comparison(planned(1), LiveState(), {}).notes == ()

@@ -82,16 +82,21 @@ def _count(value: str) -> int | None:
 
 
 def thread_notes(
-    threads: int | None, allowed_cpus: tuple[int, ...], *, neutral: bool, variables: Variables
+    threads: int | None,
+    allowed_cpus: tuple[int, ...],
+    *,
+    neutral: bool,
+    variables: Variables,
+    option: str = "",
 ) -> list[str]:
     """A line for a quota that decides, and one for each number of threads that the CPUs allowed do not feed.
 
-    `threads` and `variables`: as with_threads gave them.
+    `threads` and `variables`: as with_threads gave them. `option`: with which the command is told how many, if there is one.
     """
     quota, cpus = cpu_quota(), len(allowed_cpus) or cpus_allowed()
     limit = cpus if quota is None else min(quota, cpus)
     allowed = f"{_cpus(limit)} of time allowed by a quota" if limit < cpus else f"{_cpus(cpus)} may be run on"
-    remedy = f"--threads {max(1, int(limit))} fits"
+    remedy = f"{option} {max(1, int(limit))} fits".lstrip()
     had = worker_variables(neutral, variables)
     asking: dict[int, list[str]] = {}
     for name in _ASKING:

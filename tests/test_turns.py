@@ -15,36 +15,29 @@ LONG_BLOCK_S = 0.1
 
 
 @pytest.mark.parametrize(
-    ("per_call_s", "calls", "turns"),
+    ("block_s", "per_call_s", "calls", "turns"),
     [
-        (20e-6, 1400, 12),
-        (0.007, 4, 12),
-        (0.0279, 3, 5),
-        (0.4, 2, 3),
-        (0.9, 1, 3),
-        (60.0, 1, 3),
+        (BLOCK_S, 20e-6, 1400, 12),
+        (BLOCK_S, 0.007, 4, 12),
+        (BLOCK_S, 0.0279, 3, 5),
+        (BLOCK_S, 0.4, 2, 3),
+        (BLOCK_S, 0.9, 1, 3),
+        (BLOCK_S, 60.0, 1, 3),
+        # In longer blocks the untimed call is a smaller part: of ten calls, where they take two seconds at most.
+        (LONG_BLOCK_S, 20e-6, 5000, 12),
+        (LONG_BLOCK_S, 0.007, 14, 12),
+        (LONG_BLOCK_S, 0.03, 10, 5),
+        (LONG_BLOCK_S, 0.19, 10, 3),
+        (LONG_BLOCK_S, 0.4, 5, 3),
+        (LONG_BLOCK_S, 1.9, 1, 3),
+        (LONG_BLOCK_S, 60.0, 1, 3),
     ],
 )
-def test_short_calls_fill_a_block_and_long_ones_have_a_middle_lap(per_call_s: float, calls: int, turns: int) -> None:
+def test_short_calls_fill_a_block_and_long_ones_have_a_middle_lap(
+    block_s: float, per_call_s: float, calls: int, turns: int
+) -> None:
     """Up to a second a block holds three calls at least; what takes longer is not made longer still."""
-    assert calls_and_turns(per_call_s, BLOCK_S, ROUNDS) == (calls, turns)
-
-
-@pytest.mark.parametrize(
-    ("per_call_s", "calls", "turns"),
-    [
-        (20e-6, 5000, 12),
-        (0.007, 14, 12),
-        (0.03, 10, 5),
-        (0.19, 10, 3),
-        (0.4, 5, 3),
-        (1.9, 1, 3),
-        (60.0, 1, 3),
-    ],
-)
-def test_in_longer_blocks_the_untimed_call_is_a_smaller_part(per_call_s: float, calls: int, turns: int) -> None:
-    """Ten calls in a block of 100 ms, where they take two seconds at most: a tenth of the turn is the call before them."""
-    assert calls_and_turns(per_call_s, LONG_BLOCK_S, ROUNDS) == (calls, turns)
+    assert calls_and_turns(per_call_s, block_s, ROUNDS) == (calls, turns)
 
 
 @given(st.floats(1e-7, 1e3), st.floats(1e-3, 1.0), st.integers(1, 100))

@@ -111,7 +111,7 @@ class Prepared:
     """One implementation bound to the arrays of one problem: all set-up is done, only `call()` is left to be timed."""
 
     call: Callable[[], Any]
-    """Computes and returns the output, native. On asynchronous devices it only starts the work: see backends.framework."""
+    """Computes and returns the output, native. On asynchronous devices it only starts the work: see Framework.barrier."""
     function: Callable[..., Any]
     """What `call` invokes (the compiled function where there is one)."""
     arguments: tuple[Any, ...] = ()

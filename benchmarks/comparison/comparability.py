@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison.plain_json import finite
+from benchmarks.harness.environment import IDENTITY
 from benchmarks.harness.steering import PLACES
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison.side import Key, Side
 
-MACHINE = ("cpu", "cpu_kind", "architecture", "cores_physical", "cores_logical", "cores_allowed", "cpu_quota", "system")
+MACHINE = (*IDENTITY, "cpu_kind")
 """Fields of environment.json's machine that have to be equal, where both runs know them."""
 MEMORY_TOLERANCE = 0.02
 """The kernel keeps a little more or less for itself after every update."""

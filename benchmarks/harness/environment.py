@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _VECTORS = ("avx512f", "avx2", "avx", "sse4_2")
 """Flags of vector instructions, the widest first."""
-_IDENTITY = ("cpu", "architecture", "cores_physical", "cores_logical", "cores_allowed", "cpu_quota", "system")
+IDENTITY = ("cpu", "architecture", "cores_physical", "cores_logical", "cores_allowed", "cpu_quota", "system")
+"""Fields of `machine` that have to be equal for two machines to be alike; and cpu_kind, where it is known."""
 
 
 def machine() -> dict[str, Any]:
@@ -76,7 +77,7 @@ def machine_id(found: Mapping[str, Any] | None = None) -> str:
     known = machine() if found is None else found
     memory = known.get("memory_bytes")
     size = round(4 * math.log2(memory)) if isinstance(memory, int) and memory > 0 else None
-    told = [*(known.get(name) for name in _IDENTITY), size, known.get("accelerators")]
+    told = [*(known.get(name) for name in IDENTITY), size, known.get("accelerators")]
     told += [known["cpu_kind"]] if "cpu_kind" in known else []  # runs from before it was recorded keep their names
     digits = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:6]
     return f"{machine_slug(known)}-{digits}"
